@@ -1,0 +1,1 @@
+"""Verdicts to alerts, metrics and Prometheus rules."""

@@ -1,0 +1,1 @@
+"""From transport bytes to calls: decode, redact, normalise, join."""

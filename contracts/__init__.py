@@ -1,0 +1,1 @@
+"""Types, ports and errors that every stage shares."""

@@ -1,0 +1,1 @@
+"""Labels, learned hazards, sequential tests and verdicts."""

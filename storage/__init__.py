@@ -1,0 +1,1 @@
+"""The DuckDB trajectory store and the registry of baselines and lineage."""

@@ -1,0 +1,1 @@
+"""The composition root: configuration, daemon, command line, API."""
