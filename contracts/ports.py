@@ -281,7 +281,7 @@ class Registry(Protocol):
     """Baselines and lineage, in the same file as the trajectories."""
 
     def add_baseline(self, info: BaselineInfo) -> None:
-        """Raises `RetryableError` where delivery failed; then none of `alerts` counts as sent."""
+        """Record a frozen baseline. Raises `BaselineError` if the name has another digest."""
         ...
 
     def baselines(self) -> Sequence[BaselineInfo]: ...
