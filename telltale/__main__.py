@@ -1,0 +1,5 @@
+"""`python -m telltale`: the same as the console script."""
+
+from telltale.cli import main
+
+main()

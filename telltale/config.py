@@ -1,0 +1,183 @@
+"""One frozen model of every setting; the only reader of the configuration file and environment.
+
+Later wins: defaults, the YAML file, `TELLTALE_*` variables (`__` for nesting), the command line.
+An unknown key is a `ConfigError` that names it, in the file and in the environment alike.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from collector.config import KafkaConfig, OtlpConfig, RedactionConfig
+from detectors.config import RulesConfig
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from contracts.errors import ConfigError
+from contracts.labels import CATEGORY_IDS
+
+SubjectField = Literal["environment", "agent", "agent_version", "model"]
+SUBJECT_FIELDS: tuple[SubjectField, ...] = get_args(SubjectField)
+
+_TEST_VARIABLES = ("TELLTALE_TEST_KAFKA", "TELLTALE_REQUIRE")
+"""Read by the project's own tests, never by the daemon."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def address(value: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`. Raises ValueError."""
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not host:port")
+    return host.strip("[]"), int(port)
+
+
+class ApiConfig(_Section):
+    """API, UI and /metrics. `token`: bearer token asked of every API request, "" for none.
+    `hosts`: names besides loopback under which the API may be addressed (DNS rebinding guard).
+    """
+
+    listen: str = "127.0.0.1:8686"
+    token: str = Field(default="", repr=False)
+    hosts: tuple[str, ...] = ()
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        address(value)
+        return value
+
+
+class AlertmanagerConfig(_Section):
+    """Alertmanagers that get every alert; none: alerts are only metrics and rows."""
+
+    urls: tuple[str, ...] = ()
+
+
+class TrajectoriesConfig(_Section):
+    """When a trajectory is complete: quiet for `idle_timeout_s` of receive time, or, still going
+    on, older than `max_age_s` or longer than `max_calls`; then the part so far is judged.
+    `in_memory` bounds the traces held; the rest is read back from the store when a span of it
+    comes.
+    """
+
+    idle_timeout_s: float = Field(default=300.0, gt=0)
+    max_age_s: float = Field(default=86_400.0, gt=0)
+    max_calls: int = Field(default=2_000, gt=0)
+    in_memory: int = Field(default=50_000, gt=0)
+
+
+class DetectionConfig(_Section):
+    """`arl`: trajectories of a subject to a false alarm, at least, over all categories of one
+    reference. `materiality`: relative excess over the reference that does not matter. `ceilings`:
+    declared highest rate per opportunity by category, judged without any reference data.
+    """
+
+    arl: float = Field(default=5_000.0, ge=10)
+    materiality: float = Field(default=0.2, ge=0)
+    ceilings: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("ceilings")
+    @classmethod
+    def _known(cls, value: dict[str, float]) -> dict[str, float]:
+        for category, rate in value.items():
+            if category not in CATEGORY_IDS:
+                raise ValueError(f"unknown category {category}")
+            if not 0 <= rate <= 1:
+                raise ValueError(f"{category}: a rate lies between 0 and 1")
+        return value
+
+
+def _listed(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. See `docs/configuration.md` for each key with its default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TELLTALE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    data: Path = Path("./telltale-data")
+    environment: str = "production"
+    kafka: KafkaConfig | None = None
+    otlp: OtlpConfig = OtlpConfig()
+    api: ApiConfig = ApiConfig()
+    subject: Annotated[tuple[SubjectField, ...], BeforeValidator(_listed)] = SUBJECT_FIELDS
+    rules: RulesConfig = RulesConfig()
+    alertmanager: AlertmanagerConfig = AlertmanagerConfig()
+    redaction: RedactionConfig = RedactionConfig()
+    trajectories: TrajectoriesConfig = TrajectoriesConfig()
+    detection: DetectionConfig = DetectionConfig()
+
+    @field_validator("subject")
+    @classmethod
+    def _not_empty(cls, value: tuple[SubjectField, ...]) -> tuple[SubjectField, ...]:
+        if not value:
+            raise ValueError("name at least one of " + ", ".join(SUBJECT_FIELDS))
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # what `load` passes is the file's content: variables win over it
+        return env_settings, init_settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("--config", f"{path}: {error}") from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError("--config", f"{path} is not YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError("--config", f"{path} must hold a mapping of settings")
+    return {str(key): value for key, value in content.items()}
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> None:
+    known = {f"TELLTALE_{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(environ):
+        upper = name.upper()
+        if not upper.startswith("TELLTALE_") or upper in _TEST_VARIABLES:
+            continue
+        if upper.partition("__")[0] not in known:
+            raise ConfigError(name, "is no setting of Telltale")
+
+
+def load(path: Path | None = None, data: Path | None = None) -> Settings:
+    """Settings from the file at `path`, the environment and `data` (the command line's `--data`).
+
+    Raises `ConfigError` naming the key as the user writes it.
+    """
+    _unknown_variables(os.environ)
+    content = _read(path) if path is not None else {}
+    try:
+        settings = Settings(**content)
+        if data is not None:
+            settings = settings.model_copy(update={"data": data})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"]
+        if first["type"] == "extra_forbidden":
+            message = "is no setting of Telltale"
+        raise ConfigError(key, message) from error
+    return settings

@@ -1,0 +1,201 @@
+"""The way of a batch from records to one commit: decode, redact, join, label, judge, store.
+
+The stages are pure functions with explicit state; this module feeds them, stores what they say in
+one transaction with the offsets, and rebuilds their state from the store after a failed commit.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from contracts.labels import Labels
+from contracts.ports import (
+    Bench,
+    Changes,
+    Decode,
+    Joined,
+    Joiner,
+    Judgement,
+    Labelled,
+    Labeller,
+    Redact,
+    Restored,
+    TrajectoryStore,
+)
+from contracts.record import DeadLetter, Gap, Partition, Position, Record
+from contracts.span import LogEvent, Span
+from contracts.trajectory import Subject, Trajectory
+
+RESTORE_LIMIT = 20_000
+"""Open trajectories read back at start; older ones are read back when a span of theirs comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one batch did. `rejected`: ticket to number of its spans that became dead letters."""
+
+    changes: Changes
+    rejected: Mapping[int, int]
+    spans_received: Mapping[str, int]
+
+
+def subject_of(fields: Sequence[str]) -> Callable[[Trajectory], Subject]:
+    """The subject of a trajectory by the configured key; fields outside the key are ""."""
+
+    def subject(trajectory: Trajectory) -> Subject:
+        return Subject(*(getattr(trajectory, f) if f in fields else "" for f in Subject._fields))
+
+    return subject
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages, built once. `joiner`, `bench`: make fresh state, to be restored from the store."""
+
+    decode: Decode
+    redact: Redact
+    joiner: Callable[[], Joiner]
+    labeller: Labeller
+    bench: Callable[[], Bench]
+    subject: Callable[[Trajectory], Subject]
+
+
+class Pipeline:
+    """Feeds batches through the stages. Not thread-safe: one loop owns it."""
+
+    def __init__(self, stages: Stages, store: TrajectoryStore) -> None:
+        self._stages = stages
+        self._store = store
+        self._labels: dict[str, Labels] = {}
+        self._joiner = stages.joiner()
+        self._bench = stages.bench()
+        self.recover()
+
+    @property
+    def bench(self) -> Bench:
+        return self._bench
+
+    def recover(self) -> None:
+        """Throw the state in memory away and take it back from the store."""
+        self._labels.clear()
+        self._joiner = self._stages.joiner()
+        self._restore(self._store.restore_open(RESTORE_LIMIT))
+        self.reload_bench()
+
+    def reload_bench(self) -> None:
+        """Build the bench anew, from the references now in force and the stored detector states."""
+        self._bench = self._stages.bench()
+        self._bench.restore(self._store.detector_states())
+
+    def process(
+        self,
+        records: Sequence[Record],
+        gaps: Sequence[Gap],
+        now_ns: int,
+        committed_ns: int,
+        everything_due: bool = False,
+    ) -> Step:
+        """Everything one transaction has to write for `records`; the caller commits it.
+
+        `now_ns`: the watermark of receive time, by which trajectories are quiescent. After a failed
+        commit call `recover` before the next batch.
+        """
+        spans, logs, dead_letters, rejected, received = self._decode(records)
+        self._restore_missing(spans, logs)
+        added = self._joiner.add(spans, logs)
+        self._restore_trajectories()
+        joined = self._joiner.assemble(now_ns, everything_due)
+        changed, judgement = self._judge(joined, now_ns)
+        changes = Changes(
+            spans=added.spans,
+            logs=added.logs,
+            conflicts=added.conflicts,
+            duplicates=added.duplicates,
+            dead_letters=dead_letters,
+            gaps=gaps,
+            trajectories=changed,
+            removed=joined.removed,
+            labels={t.trajectory_id: self._labels[t.trajectory_id] for t in changed},
+            evidence=judgement.evidence,
+            verdicts=judgement.verdicts,
+            alerts=judgement.alerts,
+            detector_states=judgement.states,
+            positions=_last_positions(records),
+            committed_ns=committed_ns,
+        )
+        self._forget(joined)
+        return Step(changes, rejected, received)
+
+    def _decode(
+        self, records: Sequence[Record]
+    ) -> tuple[list[Span], list[LogEvent], list[DeadLetter], dict[int, int], dict[str, int]]:
+        spans: list[Span] = []
+        logs: list[LogEvent] = []
+        dead_letters: list[DeadLetter] = []
+        rejected: dict[int, int] = {}
+        received: dict[str, int] = {}
+        redact = self._stages.redact
+        for record, decoded in zip(records, self._stages.decode(records), strict=True):
+            spans.extend(map(redact.span, decoded.spans))
+            logs.extend(map(redact.log, decoded.logs))
+            dead_letters.extend(decoded.dead_letters)
+            if decoded.rejected:
+                rejected[record.ticket] = decoded.rejected
+            received[record.source] = received.get(record.source, 0) + len(decoded.spans)
+        return spans, logs, dead_letters, rejected, received
+
+    def _restore(self, restored: Restored) -> None:
+        if restored.spans or restored.logs:
+            self._joiner.restore(restored.spans, restored.logs, restored.judged)
+
+    def _restore_missing(self, spans: Sequence[Span], logs: Sequence[LogEvent]) -> None:
+        missing = self._joiner.missing_traces(spans, logs)
+        if missing:
+            self._restore(self._store.restore_traces(missing))
+
+    def _restore_trajectories(self) -> None:
+        # A conversation may reach over traces that are in the store only; taking those back can
+        # show further conversations, so until nothing is missing.
+        while missing := self._joiner.missing_trajectories():
+            self._restore(self._store.restore_trajectories(missing))
+
+    def _judge(self, joined: Joined, now_ns: int) -> tuple[tuple[Trajectory, ...], Judgement]:
+        label = self._stages.labeller.label
+        for trajectory in joined.changed:
+            self._labels[trajectory.trajectory_id] = label(trajectory.calls, trajectory.request)
+        due: list[Labelled] = []
+        for trajectory in joined.due:
+            if trajectory.trajectory_id not in self._labels:
+                self._labels[trajectory.trajectory_id] = label(trajectory.calls, trajectory.request)
+            due.append(self._labelled(trajectory))
+        limits = self._bench.limits([self._labelled(t) for t in joined.changed], now_ns)
+        judgement = self._bench.observe(due, now_ns)
+        rows = {t.trajectory_id: t for t in joined.changed}
+        for trajectory in joined.due:
+            rows[trajectory.trajectory_id] = replace(trajectory, judged_calls=len(trajectory.calls))
+        return tuple(rows.values()), replace(judgement, alerts=(*limits, *judgement.alerts))
+
+    def _labelled(self, trajectory: Trajectory) -> Labelled:
+        labels = self._labels[trajectory.trajectory_id]
+        return Labelled(trajectory, labels, self._stages.subject(trajectory))
+
+    def _forget(self, joined: Joined) -> None:
+        for trajectory_id in joined.removed:
+            self._labels.pop(trajectory_id, None)
+        for trajectory in joined.due:
+            self._labels.pop(trajectory.trajectory_id, None)
+
+    def committed(self) -> int:
+        """The last step is durable: drop what need not stay in memory; number of traces dropped."""
+        return self._joiner.evict()
+
+
+def _last_positions(records: Sequence[Record]) -> dict[Partition, Position]:
+    last: dict[Partition, Position] = {}
+    for record in records:
+        position = record.position
+        if position is None:
+            continue
+        before = last.get(position.partition)
+        if before is None or position.offset > before.offset:
+            last[position.partition] = position
+    return last
