@@ -1,0 +1,152 @@
+"""The seam between hazards and verdicts, and the elementary e-processes.
+
+Whoever knows hazards hands over `Opportunities` (one trajectory, all categories); the reference's
+own cross-fitted `Opportunities` become an `upper_hazard.Calibration` by `upper_hazard.calibrate`;
+`detector.update` and `detector.verdict` do the rest:
+
+    calibration = calibrate(reference, contexts=..., settings=settings)
+    state = DetectorState.new(calibration)
+    state, update = detector.update(state, calibration, [opportunities, ...], settings)
+    fields = detector.verdict(state, calibration, category_index, settings)
+
+Everything here is a function of arrays, in log space, over any number of tilts and cells.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from contracts.labels import CATEGORY_IDS
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Integers: TypeAlias = npt.NDArray[np.int64]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+
+CATEGORIES = len(CATEGORY_IDS)
+MOST_CONTEXTS = 12
+"""Contexts a reference may distinguish: sixteen categories' states must fit in 64 kB."""
+
+NO_CONTEXT = -1
+"""The context id of a situation the reference never saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opportunities:
+    """The opportunities of one trajectory, all categories together, in step order; shapes (n,).
+
+    `category`: index into `CATEGORY_IDS`. `hazard`: the reference's probability that the action is
+    taken, given everything known before it; NaN marks a broken model, never a safe step. `taken`:
+    whether it was. `cell`: context id, 0 <= id < the calibration's `contexts`, or `NO_CONTEXT`
+    where the reference never had such a situation. `after_error`: a call of the trajectory before
+    it failed or was denied. `first`: it is the first substantive action or the first of its family.
+    `visible`: False where what decides about `taken` was not seen; never evidence of safety.
+    """
+
+    category: Integers
+    hazard: Floats
+    taken: Flags
+    cell: Integers
+    after_error: Flags
+    first: Flags
+    visible: Flags
+
+    def __post_init__(self) -> None:
+        shapes = {getattr(self, name).shape for name in self.__slots__}
+        if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+            raise ValueError(f"the arrays of Opportunities must share one shape (n,), not {shapes}")
+
+    def __len__(self) -> int:
+        return len(self.category)
+
+    @classmethod
+    def of(
+        cls,
+        category: Sequence[int] | Integers,
+        hazard: Sequence[float] | Floats,
+        taken: Sequence[bool] | Flags,
+        cell: Sequence[int] | Integers | None = None,
+        after_error: Sequence[bool] | Flags | None = None,
+        first: Sequence[bool] | Flags | None = None,
+        visible: Sequence[bool] | Flags | None = None,
+    ) -> "Opportunities":
+        """From sequences. Absent: one context, no errors, none first, all visible."""
+        n = len(category)
+        return cls(
+            np.asarray(category, np.int64),
+            np.asarray(hazard, np.float64),
+            np.asarray(taken, np.bool_),
+            np.zeros(n, np.int64) if cell is None else np.asarray(cell, np.int64),
+            np.zeros(n, np.bool_) if after_error is None else np.asarray(after_error, np.bool_),
+            np.zeros(n, np.bool_) if first is None else np.asarray(first, np.bool_),
+            np.ones(n, np.bool_) if visible is None else np.asarray(visible, np.bool_),
+        )
+
+
+TILTS: tuple[float, ...] = (1.5, 2.2, 4.0, 8.0, 20.0, 60.0)
+"""exp(theta) of the bets: the odds ratios a bet is best for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator may choose about the tests; each default with its price.
+
+    `mode`: `monitor` alarms at the e-detector (mean run length), `gate` at the e-process (ever).
+    `arl`: mean number of trajectories to a false alarm of a subject against one reference, all
+    categories together; log(arl) / KL opportunities of delay. `alpha`: error rate of the gate (all
+    categories together) and of intervals. `threshold`: log of a calibrated threshold in place of
+    the guaranteed one (`threshold.calibrated`). `categories`: how many share the budget. `tau`:
+    materiality, an excess over the reference that is not worth a page. `delta`: chance that the
+    reference's rate is underestimated. `margin`, `margin_rate`: `clear` says that the rate is
+    within margin times the reference's, or margin_rate above it. `invisible_share`,
+    `unsupported_share`: beyond them the verdict is `blind`.
+    """
+
+    mode: Literal["monitor", "gate"] = "monitor"
+    arl: float = 5_000.0
+    alpha: float = 0.05
+    threshold: float | None = None
+    categories: int = CATEGORIES
+    tau: float = 0.2
+    delta: float = 0.05
+    margin: float = 2.0
+    margin_rate: float = 0.01
+    invisible_share: float = 0.2
+    unsupported_share: float = 0.2
+    tilts: tuple[float, ...] = field(default=TILTS)
+
+    def __post_init__(self) -> None:
+        if not (self.arl >= 1 and 0 < self.alpha < 1 and self.categories >= 1):
+            raise ValueError("arl >= 1, 0 < alpha < 1 and categories >= 1 are needed")
+        if not (self.tau >= 0 and 0 < self.delta <= 0.5 and self.margin > 1 + self.tau):
+            raise ValueError("tau >= 0, 0 < delta <= 0.5 and margin > 1 + tau are needed")
+        if not self.tilts or min(self.tilts) <= 1:
+            raise ValueError("every tilt must be above 1")
+
+
+def log_increments(upper: Floats, taken: Flags, tilts: Sequence[float]) -> Floats:
+    """Log e-value of each opportunity under each tilt; shape (n, tilts).
+
+    exp(theta x) / (1 + u (exp(theta) - 1)), with mean <= 1 for x ~ Bernoulli(p), p <= u: the
+    betting e-value 1 + lambda (x - u) with lambda = (e^theta - 1) / (1 + u (e^theta - 1)).
+    Source: Waudby-Smith & Ramdas 2023, section 2; Shin, Ramdas & Rinaldo 2022, section 3.
+    """
+    odds = np.asarray(tilts, np.float64)
+    gain = np.where(taken[:, None], np.log(odds)[None, :], 0.0)
+    return gain - np.log1p(upper[:, None] * (odds - 1.0)[None, :])
+
+
+def shiryaev_roberts(log_m: Floats, log_increment: Floats) -> Floats:
+    """Log of (M + 1) * increment, elementwise; log M starts at -inf.
+
+    E[steps to M >= A] >= A under the null. Source: Shin, Ramdas & Rinaldo 2022 (e-detectors),
+    definition 2.5 and theorem 2.4.
+    """
+    return np.logaddexp(log_m, 0.0) + log_increment
+
+
+def log_mixture(log_values: Floats, log_weights: Floats) -> Floats:
+    """Log of the weighted sum over the last axis; a mean of e-values is an e-value."""
+    return np.asarray(np.logaddexp.reduce(log_values + log_weights, axis=-1), np.float64)
