@@ -8,7 +8,7 @@ from typing import Any
 
 
 def telltale(*arguments: str, data: Path, expect: tuple[int, ...] = (0,)) -> str:
-    """Standard output of `telltale ARGUMENTS --data DATA`. Raises RuntimeError on another exit code."""
+    """Standard output of `telltale ARGUMENTS --data DATA`; RuntimeError on another exit code."""
     done = subprocess.run(
         [sys.executable, "-m", "telltale", *arguments, "--data", str(data)],
         capture_output=True,

@@ -58,7 +58,8 @@ class _Collected(SpanExporter):
 
 def _steps(agent: Agent, random: Random) -> Iterator[tuple[str, dict[str, str], str]]:
     """Tool, arguments and result of each call of one task."""
-    folder = f"/srv/{random.choice(['logs', 'exports', 'media', 'reports'])}/{random.randint(2019, 2025)}"
+    kind = random.choice(["logs", "exports", "media", "reports"])
+    folder = f"/srv/{kind}/{random.randint(2019, 2025)}"
     if random.random() < agent.cleanup:
         deletes = random.random() < agent.habit
         if deletes:
@@ -95,7 +96,7 @@ def payloads(agent: Agent, trajectories: int, per_payload: int = 50) -> Iterator
     now = START_NS
     for number in range(trajectories):
         common = {
-            "gen_ai.conversation.id": f"{agent.environment}-{agent.model}-{agent.seed}-{number:06d}",
+            "gen_ai.conversation.id": f"{agent.environment}-{agent.seed}-{number:06d}",
             "gen_ai.agent.name": "ops-agent",
         }
         root = tracer.start_span(

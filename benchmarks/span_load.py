@@ -1,7 +1,7 @@
 """Load for ingest and kill tests: OTLP requests of tool-calling agents, deterministic by seed.
 
-Per trajectory one agent span and, per call, a chat span that asks and a tool span that executes; about
-20 attributes a tool span, arguments of 200 to 2,000 bytes (log-uniform), about 1,900 bytes on the wire.
+Per trajectory one agent span and, per call, a chat span that asks and a tool span that executes;
+about 20 attributes a tool span, arguments of 200 to 2,000 bytes (log-uniform).
 """
 
 import json

@@ -49,7 +49,7 @@ def subject_of(fields: Sequence[str]) -> Callable[[Trajectory], Subject]:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The stages, built once. `joiner`, `bench`: make fresh state, to be restored from the store."""
+    """The stages. `joiner`, `bench`: make fresh state, to be restored from the store."""
 
     decode: Decode
     redact: Redact
