@@ -1,0 +1,84 @@
+"""Counts of calls, actions and opportunities that only ever grow, from rewritten trajectories."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from contracts.labels import Labels
+from contracts.ports import Changes
+from contracts.trajectory import Call, Subject, Trajectory
+
+Key = tuple[str, ...]
+"""`("call", outcome)`, `("arguments", state)`, `("action", category, stage)` or `("opportunity",
+category)`.
+"""
+
+
+class Increment(NamedTuple):
+    """`amount` more of `key` for `subject`."""
+
+    subject: Subject
+    key: Key
+    amount: int
+
+
+class Tally:
+    """Turns whole rewritten trajectories into increments.
+
+    A call counts once it is settled: its outcome is known, or its trajectory is no longer open. So
+    a refused call that has no tool span is counted late rather than twice. Of a trajectory not seen
+    by this process, only calls told of by spans of this very commit count: an earlier process
+    counted the others. `limit`: trajectories remembered; the longest unchanged are forgotten.
+    Not thread-safe.
+    """
+
+    def __init__(self, limit: int = 100_000) -> None:
+        self._limit = limit
+        self._seen: OrderedDict[str, Counter[Key]] = OrderedDict()
+
+    def update(self, changes: Changes) -> Iterator[Increment]:
+        """What a commit added. Consume it whole."""
+        fresh = {(span.trace_id, span.span_id) for span in changes.spans}
+        fresh.update((log.trace_id, log.span_id) for log in changes.logs)
+        moved: Counter[Key] = Counter()
+        for trajectory_id in changes.removed:
+            moved.update(self._seen.pop(trajectory_id, Counter()))
+        nothing = Labels((), ())
+        for trajectory in changes.trajectories:
+            labels = changes.labels.get(trajectory.trajectory_id, nothing)
+            settled = [call for call in trajectory.calls if _settled(call, trajectory)]
+            total = _count(settled, labels)
+            known = self._seen.pop(trajectory.trajectory_id, None)
+            if known is None:
+                news = [call for call in settled if (call.trace_id, call.span_id) in fresh]
+                added = total if len(news) == len(settled) else _count(news, labels)
+            else:
+                added = total - known
+                used = added & moved  # calls that another trajectory brought along are not new
+                added -= used
+                moved -= used
+            self._seen[trajectory.trajectory_id] = total if known is None else total | known
+            subject = trajectory.subject()
+            for key, amount in added.items():
+                yield Increment(subject, key, amount)
+        while len(self._seen) > self._limit:
+            self._seen.popitem(last=False)
+
+
+def _settled(call: Call, trajectory: Trajectory) -> bool:
+    return call.outcome != "unknown" or trajectory.state != "open"
+
+
+def _count(calls: list[Call], labels: Labels) -> Counter[Key]:
+    steps = {call.step for call in calls}
+    counts: Counter[Key] = Counter()
+    for call in calls:
+        counts["call", call.outcome] += 1
+        counts["arguments", call.arguments_state] += 1
+    for action in labels.actions:
+        if action.step in steps:
+            counts["action", action.category, action.stage] += 1
+    for opportunity in labels.opportunities:
+        if opportunity.step in steps:
+            counts["opportunity", opportunity.category] += 1
+    return counts
