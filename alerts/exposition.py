@@ -1,6 +1,7 @@
 """What was committed, as Prometheus series with bounded, cleaned labels."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -11,11 +12,11 @@ from alerts.tally import Increment, Tally
 from contracts.labels import CATEGORIES, CATEGORY_IDS, SEVERITIES
 from contracts.ports import Changes
 from contracts.record import REASONS
-from contracts.trajectory import Subject
+from contracts.trajectory import Subject, Trajectory
 from contracts.verdict import VERDICT_STATES, Alert, Verdict
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-STAGES = ("collector", "storage", "detectors", "alerts", "api")
+STAGES = ("source_unavailable", "commit", "detectors", "alerts", "api")
 KINDS = ("drift", "ceiling", "integrity")
 DROP_REASONS = ("duplicate", "refused", *REASONS)
 DELIVERY_RESULTS = ("delivered", "failed", "rejected")
@@ -27,6 +28,7 @@ COVERAGE_WINDOW = 1_000
 class Exposition:
     """The daemon's metrics on one registry. Thread-safe.
 
+    `subject`: the configured key; it must be the one that verdicts are made with.
     `max_subjects`: subjects with series of their own; later ones are counted as `other`, except
     that `alarm_subjects` more slots are kept for subjects in alarm. `max_series`: bound over all.
     At 10 microseconds a series the default bounds a scrape to about 0.2 s.
@@ -36,6 +38,7 @@ class Exposition:
         self,
         registry: CollectorRegistry,
         version: str = "",
+        subject: Callable[[Trajectory], Subject] = Trajectory.subject,
         max_subjects: int = 100,
         alarm_subjects: int = 25,
         max_references: int = 32,
@@ -47,7 +50,8 @@ class Exposition:
         self._references = Slots(max_references, max_references)
         self._categories = Slots(64)
         self._sources = Slots(64)
-        self._tally = Tally()
+        self._subject = subject
+        self._tally = Tally(subject)
         self._coverage: dict[str, tuple[float, float]] = {}
         self._start(version)
 
@@ -75,14 +79,27 @@ class Exposition:
 
     # What the pipeline tells.
 
-    def record(self, changes: Changes, outbox_size: int | None = None) -> None:
-        """Count a commit. Call it once per commit, after the commit."""
+    def record(
+        self,
+        changes: Changes,
+        outbox_size: int | None = None,
+        received: Mapping[str, int] | None = None,
+    ) -> None:
+        """Count a commit. Call it once per commit, after the commit.
+
+        `received`: spans per source, those seen before included; None: the new ones of `changes`.
+        """
         with self._series.lock:
+            if received is None:
+                received = Counter(span.source for span in changes.spans)
+            for source, spans in received.items():
+                label = self._slot(self._sources, source)
+                self._series.add("spans_received_total", (label,), spans)
             self._record_input(changes)
             for increment in self._tally.update(changes):
                 self._count(increment)
             for trajectory in changes.trajectories:
-                self._seen(trajectory.subject(), trajectory.last_received_ns)
+                self._seen(self._subject(trajectory), trajectory.last_received_ns)
             self._verdicts(changes.verdicts)
             for alert in changes.alerts:
                 self._alert(alert)
@@ -160,8 +177,6 @@ class Exposition:
 
     def _record_input(self, changes: Changes) -> None:
         series = self._series
-        for span in changes.spans:
-            series.add("spans_received_total", (self._slot(self._sources, span.source),))
         for log in changes.logs:
             series.add("log_records_received_total", (self._slot(self._sources, log.source),))
         if changes.duplicates:

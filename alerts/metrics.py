@@ -6,7 +6,12 @@ _CELL = ("subject", "category", "reference")
 
 DEFINITIONS: tuple[Definition, ...] = (
     # What came in.
-    Definition("spans_received_total", "counter", ("source",), "Spans stored for the first time."),
+    Definition(
+        "spans_received_total",
+        "counter",
+        ("source",),
+        "Spans received, those seen before included.",
+    ),
     Definition(
         "log_records_received_total",
         "counter",
@@ -109,7 +114,7 @@ DEFINITIONS: tuple[Definition, ...] = (
         "Time of the pipeline's newest turn, with or without data.",
     ),
     Definition(
-        "stage_failures_total", "counter", ("stage",), "Batches that a stage failed to work."
+        "stage_failures_total", "counter", ("stage",), "Failures of the pipeline, by stage."
     ),
     Definition("alerts_outbox_size", "gauge", (), "Alerts not yet delivered."),
     Definition("alert_deliveries_total", "counter", ("result",), "Attempts to deliver alerts."),

@@ -1,7 +1,7 @@
 """Counts of calls, actions and opportunities that only ever grow, from rewritten trajectories."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from contracts.labels import Labels
@@ -32,7 +32,12 @@ class Tally:
     Not thread-safe.
     """
 
-    def __init__(self, limit: int = 100_000) -> None:
+    def __init__(
+        self,
+        subject: Callable[[Trajectory], Subject] = Trajectory.subject,
+        limit: int = 100_000,
+    ) -> None:
+        self._subject = subject
         self._limit = limit
         self._seen: OrderedDict[str, Counter[Key]] = OrderedDict()
 
@@ -58,7 +63,7 @@ class Tally:
                 added -= used
                 moved -= used
             self._seen[trajectory.trajectory_id] = total if known is None else total | known
-            subject = trajectory.subject()
+            subject = self._subject(trajectory)
             for key, amount in added.items():
                 yield Increment(subject, key, amount)
         while len(self._seen) > self._limit:

@@ -102,6 +102,17 @@ def test_counts_what_was_committed(
     assert value(samples, "alerts_outbox_size") == 3
 
 
+def test_received_spans_and_the_configured_subject(
+    registry: CollectorRegistry, trajectory: Callable[..., Trajectory]
+) -> None:
+    exposition = Exposition(registry, subject=lambda t: Subject("", t.agent, "", ""))
+    exposition.record(commit(trajectory, [call("ls")], 1), received={"kafka:a": 5, "otlp_http": 2})
+    samples = parse(exposition)
+    assert value(samples, "spans_received_total", source="kafka:a") == 5
+    assert value(samples, "calls_total", subject="-/billing/-/-", outcome="ok") == 1
+    assert value(samples, "last_span_timestamp_seconds", subject="-/billing/-/-") is not None
+
+
 def test_a_rewritten_trajectory_counts_only_what_is_new(
     exposition: Exposition, trajectory: Callable[..., Trajectory]
 ) -> None:
