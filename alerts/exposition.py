@@ -1,11 +1,11 @@
 """What was committed, as Prometheus series with bounded, cleaned labels."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from alerts.labels import OTHER, Slots, clean, subject_key
+from alerts.labels import OTHER, Slots, clean
 from alerts.metrics import DEFINITIONS
 from alerts.series import Series
 from alerts.tally import Increment, Tally
@@ -189,7 +189,7 @@ class Exposition:
         series.add("span_conflicts_total", (), len(changes.conflicts))
 
     def _count(self, increment: Increment) -> None:
-        subject = self._slot(self._subjects, subject_key(increment.subject))
+        subject = self._subject_label(increment.subject)
         kind, *rest = increment.key
         if kind == "call":
             self._add("calls_total", (subject, rest[0]), increment.amount)
@@ -215,7 +215,7 @@ class Exposition:
         self._coverage[subject] = (seen, total)
 
     def _seen(self, subject: Subject, received_ns: int) -> None:
-        labels = (self._slot(self._subjects, subject_key(subject)),)
+        labels = (self._subject_label(subject),)
         before = self._series.get("last_span_timestamp_seconds", labels) or 0.0
         if received_ns / 1e9 > before:
             self._series.set("last_span_timestamp_seconds", received_ns / 1e9, labels)
@@ -246,15 +246,20 @@ class Exposition:
         self, subject: Subject, category: str, reference: str, important: bool
     ) -> tuple[str, str, str]:
         return (
-            self._slot(self._subjects, subject_key(subject), important),
+            self._subject_label(subject, important),
             category
             if category in CATEGORY_IDS or not category
             else self._slot(self._categories, category),
             self._slot(self._references, reference, important) if reference else "",
         )
 
-    def _slot(self, slots: Slots, name: str, important: bool = False) -> str:
-        label = slots.get(name, important)
+    def _subject_label(self, subject: Subject, important: bool = False) -> str:
+        return self._slot(self._subjects, subject.label(), important, subject)
+
+    def _slot(
+        self, slots: Slots, name: str, important: bool = False, owner: Hashable = None
+    ) -> str:
+        label = slots.get(name, important, owner)
         if label is None:
             self._series.add("series_overflow_total")
             return OTHER

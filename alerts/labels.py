@@ -2,8 +2,7 @@
 
 import hashlib
 import re
-
-from contracts.trajectory import Subject
+from collections.abc import Hashable
 
 MAX_LENGTH = 120
 """Characters of a label value; names beyond it keep their head and gain a digest."""
@@ -42,16 +41,18 @@ class Slots:
     def __init__(self, limit: int, reserve: int = 0) -> None:
         self._limit = limit
         self._reserve = reserve
-        self._labels: dict[str, str] = {}
+        self._labels: dict[Hashable, str] = {}
         self._taken: set[str] = {OTHER}
 
-    def get(self, name: str, important: bool = False) -> str | None:
+    def get(self, name: str, important: bool = False, owner: Hashable = None) -> str | None:
         """The label of `name`, None where no slot is left.
 
+        `owner`: who has the name, where different ones may have the same; None: the name itself.
         `important` names may use the reserve, so that a flood of invented names cannot hide an
         alarm.
         """
-        label = self._labels.get(name)
+        owner = name if owner is None else owner
+        label = self._labels.get(owner)
         if label is not None:
             return label
         limit = self._limit + (self._reserve if important else 0)
@@ -60,16 +61,9 @@ class Slots:
         label = clean(name)
         if label in self._taken:
             # Somebody chose a name that equals another's label; it must not overwrite that series.
-            label = f"{label[: MAX_LENGTH - 9]}-{_digest(name + label)}"
+            label = f"{label[: MAX_LENGTH - 9]}-{_digest(repr(owner))}"
             if label in self._taken:
                 return None
-        self._labels[name] = label
+        self._labels[owner] = label
         self._taken.add(label)
         return label
-
-
-def subject_key(subject: Subject) -> str:
-    """A string that no other subject shares, for `Slots`: the label where no part holds a `/`."""
-    if any("/" in part or part == "-" for part in subject):
-        return repr(tuple(subject))
-    return subject.label()

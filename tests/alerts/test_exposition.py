@@ -334,3 +334,16 @@ def test_a_name_made_to_equal_anothers_label_gets_its_own() -> None:
     victim = slots.get("my agent")
     assert victim is not None
     assert slots.get(victim) not in (victim, None)
+
+
+def test_subjects_whose_joined_names_are_equal_have_their_own_series(
+    exposition: Exposition, verdict: Callable[..., Verdict]
+) -> None:
+    real = Subject("production", "billing", "7", "openai/gpt-4o")
+    forged = Subject("production", "billing/7", "openai", "gpt-4o")
+    exposition.record(Changes(verdicts=(verdict(subject=real),)))
+    exposition.record(Changes(verdicts=(verdict(subject=forged, state="clear"),)))
+    cell = {"category": "UA01", "reference": "teacher", "state": "alarm"}
+    samples = parse(exposition)
+    assert value(samples, "verdict", subject="production/billing/7/openai/gpt-4o", **cell) == 1
+    assert total(samples, "verdict") == 2
