@@ -4,10 +4,10 @@ Whoever knows hazards hands over `Opportunities` (one trajectory, all categories
 own cross-fitted `Opportunities` become an `upper_hazard.Calibration` by `upper_hazard.calibrate`;
 `detector.update` and `detector.verdict` do the rest:
 
-    calibration = calibrate(reference, contexts=..., settings=settings)
-    state = DetectorState.new(calibration)
-    state, update = detector.update(state, calibration, [opportunities, ...], settings)
-    fields = detector.verdict(state, calibration, category_index, settings)
+    calibration = calibrate(reference, contexts, settings)      # or upper_hazard.ceiling(limits)
+    state = DetectorState.new(calibration, settings)            # to_bytes, from_bytes
+    state, change = update(state, calibration, [opportunities, ...], settings)
+    verdict(state, calibration, category_index, settings, subject=..., reference=..., kind=...)
 
 Everything here is a function of arrays, in log space, over any number of tilts and cells.
 """

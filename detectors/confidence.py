@@ -1,0 +1,90 @@
+"""Anytime-valid intervals for a rate per opportunity, and how many opportunities a test needs."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from detectors.sequential import Floats
+
+_TILTS = np.geomspace(0.004, 12.0, 40)
+"""|theta| of the mixture: the best tilt for n k-in-n data is near sqrt(2 log(1/alpha) / (n p)), so
+the grid serves from one opportunity to some millions."""
+
+
+def rate_interval(taken: int, opportunities: int, alpha: float) -> tuple[float, float]:
+    """Bounds on the mean rate per opportunity that hold at every sample size at once.
+
+    With probability 1 - alpha, for all n together, the mean of the conditional rates p_1..p_n lies
+    inside, however they vary and depend on the past. Capital: the mean over theta of
+    prod exp(theta x_t) / (1 + p_t (e^theta - 1)), the betting capital of Waudby-Smith & Ramdas 2023
+    (section 4) for binary data; log(1 + p (e^theta - 1)) is concave in p, so replacing every p_t by
+    their mean can only lower it (Jensen), and Ville's inequality bounds it; discrete mixture as in
+    Howard, Ramdas, McAuliffe & Sekhon 2021, section 3.5. Depends on counts alone: no state.
+    """
+    if opportunities <= 0:
+        return 0.0, 1.0
+    limit = math.log(2.0 / alpha)
+
+    def excluded(rate: float, theta: Floats) -> bool:
+        log_capital = theta * taken - opportunities * np.log1p(rate * np.expm1(theta))
+        return float(np.logaddexp.reduce(log_capital)) - math.log(len(theta)) >= limit
+
+    observed = taken / opportunities
+    lower = 0.0
+    if taken > 0:
+        lower = _edge(0.0, observed, lambda rate: excluded(rate, _TILTS))
+    upper = 1.0
+    if taken < opportunities:
+        upper = _edge(1.0, observed, lambda rate: excluded(rate, -_TILTS))
+    return lower, upper
+
+
+def _edge(outside: float, inside: float, excluded: Callable[[float], bool]) -> float:
+    """The outer end of the rates not excluded, by bisection; 1e-12 or 40 halvings."""
+    if not excluded(outside):
+        return outside
+    for _ in range(44):
+        middle = (outside + inside) / 2
+        if excluded(middle):
+            outside = middle
+        else:
+            inside = middle
+    return outside
+
+
+def kl(rate: float, other: float) -> float:
+    """Kullback-Leibler divergence of Bernoulli(rate) from Bernoulli(other), in nats."""
+    out = 0.0
+    if rate > 0:
+        out += math.inf if other <= 0 else rate * math.log(rate / other)
+    if rate < 1:
+        out += math.inf if other >= 1 else (1 - rate) * math.log((1 - rate) / (1 - other))
+    return max(0.0, out)
+
+
+def needed_opportunities(rate: float, upper: float, log_threshold: float) -> int | None:
+    """Opportunities until a true `rate` would be told from at most `upper`; None if never.
+
+    log(threshold) / KL(rate || upper): by Wald's identity no test with that error rate can do with
+    fewer on average (Wald 1945; Lorden 1971).
+    """
+    if not (0 <= upper < rate <= 1):
+        return None
+    gain = kl(rate, upper)
+    if gain <= 0 or not math.isfinite(log_threshold / gain):
+        return 1 if math.isinf(gain) else None
+    return max(1, math.ceil(log_threshold / gain))
+
+
+def wilson_interval(successes: int, trials: int, alpha: float = 0.05) -> tuple[float, float]:
+    """Wilson's score interval for a fixed number of independent trials (Wilson 1927)."""
+    from scipy.special import ndtri
+
+    if trials <= 0:
+        return 0.0, 1.0
+    z = float(ndtri(1 - alpha / 2))
+    p, n = successes / trials, trials
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
