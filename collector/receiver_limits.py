@@ -32,4 +32,4 @@ class ReceiverLimits:
     keep_alive_s: int = 60
     commit_timeout_s: float = 30.0
     connections: int = 512
-    grpc_calls: int = 64
+    grpc_calls: int = 32
