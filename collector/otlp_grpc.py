@@ -91,7 +91,7 @@ class GrpcReceiver:
         self._threads.shutdown(wait=False)
         self._server = self._threads = None
 
-    def _handler(self, signal: Signal) -> grpc.GenericRpcHandler[bytes, bytes]:
+    def _handler(self, signal: Signal) -> "grpc.GenericRpcHandler[bytes, bytes]":
         def export(payload: bytes, context: grpc.ServicerContext) -> bytes:
             rejected = self._store(payload, signal, context) if payload else 0
             return success(signal, rejected).SerializeToString()
