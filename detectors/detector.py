@@ -1,4 +1,4 @@
-"""The detector of one subject against one reference: all categories, tilts and cells at once.
+"""The detector of one subject against one reference: all categories, cells and tilts at once.
 
 Per category, cell and tilt it keeps an e-detector (Shiryaev-Roberts), an e-process and a CUSUM, all
 as logs. A category's statistic is the weighted mean over cells and tilts. An opportunity counts
@@ -11,17 +11,11 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from contracts.baseline import ReferenceKind
 from contracts.errors import BaselineError
-from contracts.labels import CATEGORY_IDS
-from contracts.trajectory import Subject
-from contracts.verdict import Verdict, VerdictState
-from detectors.confidence import kl, needed_opportunities, rate_interval
 from detectors.sequential import (
     CATEGORIES,
     Flags,
@@ -44,23 +38,28 @@ from detectors.upper_hazard import (
     upper_hazards,
 )
 
-Counts: TypeAlias = npt.NDArray[np.int64]
+(
+    CLOCK,
+    OPPORTUNITIES,
+    TAKEN,
+    INVISIBLE,
+    UNSUPPORTED,
+    BROKEN,
+    FIRST_ACTIONS,
+    FIRST_TAKEN,
+    ALARM_AT,
+    ALARMS,
+) = range(10)
+"""Rows of `DetectorState.counts`. `CLOCK`: trajectories with an opportunity. `OPPORTUNITIES`,
+`TAKEN`, `FIRST_ACTIONS`, `FIRST_TAKEN`: of those that count. `INVISIBLE`, `UNSUPPORTED` (outside
+the reference's situations), `BROKEN` (no finite hazard): of those that do not. `ALARM_AT`:
+trajectory number of the standing alarm, or 0. `ALARMS`: how many there have been."""
+
+EXPECTED, REFERENCE = range(2)
+"""Rows of `DetectorState.sums`: of upper hazards, and of calibrated hazards."""
 
 _HEADER = struct.Struct("<4sHHHHq")
 _MAGIC = b"TTD1"
-_TOTALS = (
-    "clock",
-    "opportunities",
-    "taken",
-    "invisible",
-    "unsupported",
-    "broken",
-    "first",
-    "first_taken",
-    "alarm_at",
-    "alarms",
-)
-_SUMS = ("expected", "reference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +67,8 @@ class DetectorState:
     """State of one subject against one reference; never changed in place.
 
     `trajectories`: how many the subject has had. `log_m`, `log_e`, `cusum`: logs of the e-detector,
-    the e-process and the draw-up since `start` (trajectory number), all (categories, cells, tilts).
-    Totals, (categories,): `clock` trajectories with an opportunity; `opportunities`, `taken`,
-    `first`, `first_taken` of those that count; `invisible`, `unsupported`, `broken` of those that
-    do not; `expected` and `reference`: sums of upper hazards and of calibrated hazards. `alarm_at`:
-    trajectory number of the standing alarm or 0; `alarms`: how many there have been.
+    the e-process and the draw-up since `start` (trajectory number), (categories, cells, tilts).
+    `counts`: (10, categories); `sums`: (2, categories).
     """
 
     trajectories: int
@@ -80,18 +76,8 @@ class DetectorState:
     log_e: Floats
     cusum: Floats
     start: npt.NDArray[np.int32]
-    clock: Counts
-    opportunities: Counts
-    taken: Counts
-    invisible: Counts
-    unsupported: Counts
-    broken: Counts
-    first: Counts
-    first_taken: Counts
-    alarm_at: Counts
-    alarms: Counts
-    expected: Floats
-    reference: Floats
+    counts: Integers
+    sums: Floats
 
     @classmethod
     def new(cls, calibration: Calibration, settings: Settings) -> "DetectorState":
@@ -103,24 +89,27 @@ class DetectorState:
             np.zeros(shape),
             np.zeros(shape),
             np.zeros(shape, np.int32),
-            *(np.zeros(CATEGORIES, np.int64) for _ in _TOTALS),
-            *(np.zeros(CATEGORIES) for _ in _SUMS),
+            np.zeros((ALARMS + 1, CATEGORIES), np.int64),
+            np.zeros((REFERENCE + 1, CATEGORIES)),
         )
 
     def to_bytes(self) -> bytes:
         """Little-endian arrays behind a header; only cells that saw an opportunity are written."""
         categories, cells, tilts = self.log_m.shape
-        used = (self.log_m > -np.inf).any(axis=2) | np.isnan(self.log_m).any(axis=2)
-        parts = [
-            _HEADER.pack(_MAGIC, 1, categories, cells, tilts, self.trajectories),
-            np.packbits(used).tobytes(),
+        used = (self.log_m != -np.inf).any(axis=2)
+        grids = [
+            grid[used].astype("<f8").tobytes() for grid in (self.log_m, self.log_e, self.cusum)
         ]
-        for name in ("log_m", "log_e", "cusum"):
-            parts.append(getattr(self, name)[used].astype("<f8").tobytes())
-        parts.append(self.start[used].astype("<i4").tobytes())
-        parts += [getattr(self, name).astype("<i8").tobytes() for name in _TOTALS]
-        parts += [getattr(self, name).astype("<f8").tobytes() for name in _SUMS]
-        return b"".join(parts)
+        return b"".join(
+            [
+                _HEADER.pack(_MAGIC, 1, categories, cells, tilts, self.trajectories),
+                np.packbits(used).tobytes(),
+                *grids,
+                self.start[used].astype("<i4").tobytes(),
+                self.counts.astype("<i8").tobytes(),
+                self.sums.astype("<f8").tobytes(),
+            ]
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "DetectorState":
@@ -129,48 +118,49 @@ class DetectorState:
             magic, version, categories, cells, tilts, trajectories = _HEADER.unpack_from(data)
             if magic != _MAGIC or version != 1 or categories != CATEGORIES:
                 raise ValueError("another format")
-            at = _HEADER.size
-            size = (categories * cells + 7) // 8
+            at, size = _HEADER.size, (categories * cells + 7) // 8
             bits = np.frombuffer(data, np.uint8, size, at)
-            used = np.unpackbits(bits, count=categories * cells).astype(np.bool_)
+            used: Flags = np.unpackbits(bits, count=categories * cells).astype(np.bool_)
             used = used.reshape(categories, cells)
-            at += size
-            rows = int(used.sum()) * tilts
-
-            def block(kind: str, count: int) -> npt.NDArray[np.generic]:
-                nonlocal at
-                got = np.frombuffer(data, kind, count, at)
-                at += got.nbytes
-                return got
-
+            rows, at = int(used.sum()) * tilts, at + size
+            if len(data) != at + rows * 28 + (ALARMS + REFERENCE + 2) * categories * 8:
+                raise ValueError("wrong length")
             shape = (categories, cells, tilts)
             grids = [np.full(shape, -np.inf), np.zeros(shape), np.zeros(shape)]
             for grid in grids:
-                grid[used] = block("<f8", rows).reshape(-1, tilts)
+                grid[used] = np.frombuffer(data, "<f8", rows, at).reshape(-1, tilts)
+                at += rows * 8
             start = np.zeros(shape, np.int32)
-            start[used] = block("<i4", rows).reshape(-1, tilts)
-            totals = [block("<i8", categories).astype(np.int64) for _ in _TOTALS]
-            sums = [block("<f8", categories).astype(np.float64) for _ in _SUMS]
-            if at != len(data):
-                raise ValueError("trailing bytes")
+            start[used] = np.frombuffer(data, "<i4", rows, at).reshape(-1, tilts)
+            at += rows * 4
+            counts = np.frombuffer(data, "<i8", (ALARMS + 1) * categories, at)
+            sums = np.frombuffer(data, "<f8", (REFERENCE + 1) * categories, at + counts.nbytes)
         except (ValueError, struct.error) as error:
             raise BaselineError(f"the detector state cannot be read: {error}") from error
-        return cls(trajectories, *grids, start, *totals, *sums)
+        return cls(
+            trajectories,
+            grids[0],
+            grids[1],
+            grids[2],
+            start,
+            counts.astype(np.int64).reshape(-1, categories),
+            sums.astype(np.float64).reshape(-1, categories),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
     """What a batch of n trajectories did; arrays (n, categories) unless said otherwise.
 
-    `n`: number of each trajectory, (n,). `evidence_log10`: log10 of the statistic after it, -inf
+    `n`: number of each trajectory, (n,). `evidence_log10`: log10 of the statistic after it, 0
     before the first opportunity. `opportunities`, `taken`, `expected`: what it added. `alarmed`:
     categories that alarmed at it and had not before.
     """
 
     n: Integers
     evidence_log10: Floats
-    opportunities: Counts
-    taken: Counts
+    opportunities: Integers
+    taken: Integers
     expected: Floats
     alarmed: Flags
 
@@ -189,61 +179,51 @@ def update(
     categories, cells, tilts = state.log_m.shape
     if cells != calibration.cells or tilts != len(settings.tilts):
         raise BaselineError("the detector state belongs to another baseline")
-    rows = len(batch)
-    shape = (rows, categories)
-    size = rows * categories
-    evidence = np.full(shape, -np.inf)
-    alarmed = np.zeros(shape, np.bool_)
-    if not rows:
-        none = np.zeros(shape, np.int64)
-        return state, Update(np.zeros(0, np.int64), evidence, none, none, evidence, alarmed)
+    shape = (len(batch), categories)
+    size = len(batch) * categories
     every, trajectory = joined(batch)
-    counted, supported, finite = _sieve(every, calibration)
     slot = trajectory * categories + every.category
+    counted, supported, finite = _sieve(every, calibration)
 
-    def tally(where: Flags) -> Counts:
-        return np.bincount(slot[where], minlength=size).reshape(shape)
+    def tally(where: Flags) -> Integers:
+        return np.bincount(slot[where], minlength=size).reshape(shape).astype(np.int64)
 
-    invisible, unsupported = tally(~every.visible), tally(every.visible & ~supported)
-    broken = tally(every.visible & supported & ~finite)
-    used = Opportunities(*(getattr(every, name)[counted] for name in Opportunities.__slots__))
-    slot, trajectory = slot[counted], trajectory[counted]
-    repeats = repeated(trajectory, used.category, used.taken)
-    place = cells_of(calibration.bands, calibration.contexts, used, repeats)
-    upper = upper_hazards(calibration, used.category, used.hazard, place, settings.tau)
-    level = used.hazard if not calibration.declared else upper
-    opportunities = np.bincount(slot, minlength=size).reshape(shape)
-    taken = np.bincount(slot[used.taken], minlength=size).reshape(shape)
-    expected = np.bincount(slot, upper, size).reshape(shape)
-    reference = np.bincount(used.category, level * calibration.ratio[used.category], categories)
-    first = np.bincount(used.category[used.first], minlength=categories)
-    first_taken = np.bincount(used.category[used.first & used.taken], minlength=categories)
-
+    opportunities, taken = tally(counted), tally(counted & every.taken)
+    first = counted & every.first
+    changes = np.zeros_like(state.counts)
+    changes[CLOCK] = (opportunities > 0).sum(axis=0)
+    changes[OPPORTUNITIES], changes[TAKEN] = opportunities.sum(axis=0), taken.sum(axis=0)
+    if not counted.all():
+        seen = every.visible & supported
+        changes[INVISIBLE] = tally(~every.visible).sum(axis=0)
+        changes[UNSUPPORTED] = tally(every.visible & ~supported).sum(axis=0)
+        changes[BROKEN] = tally(seen & ~finite).sum(axis=0)
+        every, trajectory, slot = every.only(counted), trajectory[counted], slot[counted]
+        first = first[counted]
+    if first.any():
+        changes[FIRST_ACTIONS] = np.bincount(every.category[first], minlength=categories)
+        changes[FIRST_TAKEN] = np.bincount(
+            every.category[first & every.taken], minlength=categories
+        )
+    repeats = repeated(trajectory, every.category, every.taken)
+    place = cells_of(calibration.bands, calibration.contexts, every, repeats)
+    upper = upper_hazards(calibration, every.category, every.hazard, place, settings.tau)
+    usual = upper if calibration.declared else every.hazard * calibration.ratio[every.category]
+    expected = np.asarray(np.bincount(slot, upper, size), np.float64).reshape(shape)
+    totals = np.stack([expected.sum(axis=0), np.bincount(every.category, usual, categories)])
     new = replace(
         state,
-        trajectories=state.trajectories + rows,
+        trajectories=state.trajectories + len(batch),
         log_m=state.log_m.copy(),
         log_e=state.log_e.copy(),
         cusum=state.cusum.copy(),
         start=state.start.copy(),
-        clock=state.clock + (opportunities > 0).sum(axis=0),
-        opportunities=state.opportunities + opportunities.sum(axis=0),
-        taken=state.taken + taken.sum(axis=0),
-        invisible=state.invisible + invisible.sum(axis=0),
-        unsupported=state.unsupported + unsupported.sum(axis=0),
-        broken=state.broken + broken.sum(axis=0),
-        first=state.first + first,
-        first_taken=state.first_taken + first_taken,
-        alarm_at=state.alarm_at.copy(),
-        alarms=state.alarms.copy(),
-        expected=state.expected + expected.sum(axis=0),
-        reference=state.reference + reference,
+        counts=state.counts + changes,
+        sums=state.sums + totals,
     )
-    increments = log_increments(upper, used.taken, settings.tilts)
-    _walk(new, state.trajectories, trajectory, used.category, place, increments, calibration,
-          settings, evidence, alarmed)  # fmt: skip
-    evidence /= math.log(10)
-    numbers = state.trajectories + 1 + np.arange(rows)
+    steps = _steps(calibration, every.category, place, trajectory, upper, every.taken, settings)
+    evidence, alarmed = _walk(new, state.trajectories, len(batch), steps, calibration, settings)
+    numbers = state.trajectories + 1 + np.arange(len(batch))
     return new, Update(numbers, evidence, opportunities, taken, expected, alarmed)
 
 
@@ -254,207 +234,110 @@ def _sieve(every: Opportunities, calibration: Calibration) -> tuple[Flags, Flags
         return every.visible & knows, knows, np.ones(len(every), np.bool_)
     supported = knows & (every.cell >= 0)
     if calibration.contexts:
-        inside = every.cell < calibration.contexts
-        context = CONTEXTS_FROM + np.where(supported & inside, every.cell, 0)
-        supported &= inside & (calibration.opportunities[every.category, context] > 0)
-    situation = NO_ERROR + every.after_error
-    supported &= calibration.opportunities[every.category, situation] > 0
+        supported &= every.cell < calibration.contexts
+        context = CONTEXTS_FROM + np.where(supported, every.cell, 0)
+        supported &= calibration.opportunities[every.category, context] > 0
+    supported &= calibration.opportunities[every.category, NO_ERROR + every.after_error] > 0
     finite = (every.hazard >= 0) & (every.hazard <= 1)
     return every.visible & supported & finite, supported, finite
 
 
-def _walk(
-    state: DetectorState,
-    number: int,
-    trajectory: Integers,
+def _steps(
+    calibration: Calibration,
     category: Integers,
     place: Integers,
-    increments: Floats,
-    calibration: Calibration,
+    trajectory: Integers,
+    upper: Floats,
+    taken: Flags,
     settings: Settings,
-    evidence: Floats,
-    alarmed: Flags,
-) -> None:
-    """Advance the fresh arrays of `state` by the trajectories of a batch, in order."""
-    categories, cells, tilts = state.log_m.shape
+) -> tuple[Integers, Integers, Floats]:
+    """Log increments summed per trajectory, category and cell, sorted by trajectory.
+
+    Trajectory (rows,), category * cells + cell (rows,), increments (rows, tilts).
+    """
+    cells = calibration.cells
+    increments = log_increments(upper, taken, settings.tilts)
     bets = calibration.weight[category[:, None], place] > 0
     bets[:, 1:] &= place[:, 1:] != ALL
     rows, columns = np.nonzero(bets)
-    key = trajectory[rows] * (categories * cells) + category[rows] * cells + place[rows, columns]
+    key = (trajectory[rows] * CATEGORIES + category[rows]) * cells + place[rows, columns]
+    if not len(key):
+        return key, key, increments[:0]
     order = np.argsort(key, kind="stable")
-    key, steps = key[order], increments[rows[order]]
-    starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]]) if len(key) else np.zeros(0, np.int64)
-    totals = np.add.reduceat(steps, starts, axis=0) if len(key) else steps
+    key = key[order]
+    starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
+    totals = np.add.reduceat(increments[rows[order]], starts, axis=0)
     key = key[starts]
-    whose, key = key // (categories * cells), key % (categories * cells)
-    ends = np.searchsorted(whose, np.arange(len(evidence) + 1))
+    return key // (CATEGORIES * cells), key % (CATEGORIES * cells), totals
 
-    with np.errstate(divide="ignore"):
-        log_weight = np.log(calibration.weight / tilts)[:, :, None]
+
+def _walk(
+    state: DetectorState,
+    before: int,
+    rows: int,
+    steps: tuple[Integers, Integers, Floats],
+    calibration: Calibration,
+    settings: Settings,
+) -> tuple[Floats, Flags]:
+    """Advance the fresh arrays of `state` trajectory by trajectory; evidence and new alarms."""
+    categories, cells, tilts = state.log_m.shape
+    whose, places, increments = steps
+    ends = np.searchsorted(whose, np.arange(rows + 1))
     log_m, log_e = state.log_m.reshape(-1, tilts), state.log_e.reshape(-1, tilts)
     cusum, start = state.cusum.reshape(-1, tilts), state.start.reshape(-1, tilts)
     watched = state.log_e if settings.mode == "gate" else state.log_m
-    current = _statistic(watched, log_weight)
+    log_weight = _log_weight(calibration, tilts)
     limit = guaranteed(settings)
-    for i in range(len(evidence)):
-        here = key[ends[i] : ends[i + 1]]
+    evidence, alarmed = np.empty((rows, categories)), np.zeros((rows, categories), np.bool_)
+    current = _log_mean(watched, log_weight)
+    for i in range(rows):
+        here = places[ends[i] : ends[i + 1]]
         if len(here):
-            step = totals[ends[i] : ends[i + 1]]
+            step = increments[ends[i] : ends[i + 1]]
             log_m[here] = shiryaev_roberts(log_m[here], step)
             log_e[here] += step
             rise = cusum[here]
-            start[here] = np.where(rise <= 0, number + i + 1, start[here])
+            start[here] = np.where(rise <= 0, before + i + 1, start[here])
             cusum[here] = np.maximum(rise, 0.0) + step
-            touched = np.unique(here // cells)
-            current[touched] = _statistic(watched[touched], log_weight[touched])
-            new = touched[(current[touched] >= limit) & (state.alarm_at[touched] == 0)]
-            state.alarm_at[new] = number + i + 1
-            state.alarms[new] += 1
+            touched = here // cells
+            touched = touched[np.r_[True, touched[1:] != touched[:-1]]]
+            current[touched] = _log_mean(watched[touched], log_weight[touched])
+            new = touched[(current[touched] >= limit) & (state.counts[ALARM_AT, touched] == 0)]
+            state.counts[ALARM_AT, new] = before + i + 1
+            state.counts[ALARMS, new] += 1
             alarmed[i, new] = True
         evidence[i] = current
+    return evidence / math.log(10), alarmed
 
 
-def _statistic(log_values: Floats, log_weight: Floats) -> Floats:
+def _log_weight(calibration: Calibration, tilts: int) -> Floats:
+    with np.errstate(divide="ignore"):
+        weight: Floats = np.log(calibration.weight / tilts)
+    return weight[:, :, None]
+
+
+def _log_mean(log_values: Floats, log_weight: Floats) -> Floats:
     """Log of the weighted mean over cells and tilts; (categories,). 0 before any opportunity."""
     terms = (log_values + log_weight).reshape(len(log_values), -1)
-    top = terms.max(axis=1)
-    top = np.where(np.isneginf(top), 0.0, top)
-    total = np.exp(terms - top[:, None]).sum(axis=1)
-    return np.where(total > 0, top + np.log(np.where(total > 0, total, 1.0)), 0.0)
+    top: Floats = terms.max(axis=1, keepdims=True)
+    none: Flags = top[:, 0] == -np.inf
+    top[none] = 0.0
+    total = np.exp(terms - top).sum(axis=1)
+    total[none] = 1.0
+    out: Floats = top[:, 0] + np.log(total)
+    return out
 
 
 def statistic(state: DetectorState, calibration: Calibration, settings: Settings) -> Floats:
     """Log of every category's statistic; (categories,). 0 before the first opportunity."""
-    with np.errstate(divide="ignore"):
-        log_weight = np.log(calibration.weight / len(settings.tilts))[:, :, None]
-    return _statistic(state.log_e if settings.mode == "gate" else state.log_m, log_weight)
-
-
-def onset(state: DetectorState, calibration: Calibration, category: int) -> int | None:
-    """Trajectory number where the winning cell and tilt last rose from its floor.
-
-    The maximum-likelihood change point of that tilt (Page 1954; Lorden 1971).
-    """
-    with np.errstate(divide="ignore"):
-        weighed = state.log_m[category] + np.log(calibration.weight[category])[:, None]
-    if not bool(np.isfinite(weighed).any()):
-        return None
-    best = int(np.argmax(np.where(np.isfinite(weighed), weighed, -np.inf)))
-    return int(state.start[category].ravel()[best]) or None
+    watched = state.log_e if settings.mode == "gate" else state.log_m
+    return _log_mean(watched, _log_weight(calibration, len(settings.tilts)))
 
 
 def rearm(state: DetectorState, category: int) -> DetectorState:
     """The state after an operator closed the alarm of `category`: its tests begin anew."""
-    grids = {name: getattr(state, name).copy() for name in ("log_m", "log_e", "cusum", "start")}
-    grids["log_m"][category] = -np.inf
-    for name in ("log_e", "cusum", "start"):
-        grids[name][category] = 0
-    alarm_at = state.alarm_at.copy()
-    alarm_at[category] = 0
-    return replace(state, alarm_at=alarm_at, **grids)
-
-
-def verdict(
-    state: DetectorState,
-    calibration: Calibration,
-    category: int,
-    settings: Settings,
-    *,
-    subject: Subject,
-    reference: str,
-    kind: ReferenceKind,
-    attribution: str = "",
-    updated_ns: int = 0,
-) -> Verdict:
-    """The verdict on one category (index into `CATEGORY_IDS`).
-
-    In this order: a broken model is `blind`, whatever else; a standing alarm is `alarm`; no
-    comparison, or too large a share of opportunities that were not visible or outside the
-    reference's situations, is `blind`; fewer opportunities than a rise to the margin would need to
-    alarm, or a rate whose upper bound is not below the margin, is `insufficient`; else `clear`.
-    """
-    k = category
-    n, taken = int(state.opportunities[k]), int(state.taken[k])
-    current = float(statistic(state, calibration, settings)[k])
-    lower, upper = rate_interval(taken, n, settings.alpha)
-    broken = int(state.broken[k])
-    if math.isnan(current):
-        broken, current = max(1, broken), 0.0
-    alarm_at = int(state.alarm_at[k]) or None
-    word, reason, needed = _word(state, calibration, k, settings, upper, broken)
-    return Verdict(
-        subject=subject,
-        category=CATEGORY_IDS[k],
-        reference=reference,
-        kind=kind,
-        state=word,
-        opportunities=n,
-        taken=taken,
-        expected=float(state.expected[k]),
-        evidence_log10=current / math.log(10),
-        rate_lower=lower,
-        rate_upper=upper,
-        alarm_at=alarm_at,
-        onset=onset(state, calibration, k) if alarm_at else None,
-        needed=needed,
-        reason=reason,
-        attribution=attribution,
-        updated_ns=updated_ns,
-    )
-
-
-def _word(
-    state: DetectorState,
-    calibration: Calibration,
-    k: int,
-    settings: Settings,
-    rate_upper: float,
-    broken: int,
-) -> tuple[VerdictState, str, int | None]:
-    """State, reason, and opportunities still needed."""
-    n, taken = int(state.opportunities[k]), int(state.taken[k])
-    unseen, outside = int(state.invisible[k]), int(state.unsupported[k])
-    every = n + unseen + outside + broken
-    if broken:
-        return "blind", f"the model gave no number at {broken} of {every} opportunities", None
-    if state.alarm_at[k]:
-        since = onset(state, calibration, k)
-        return "alarm", f"risen since trajectory {since}; {taken} of {n} taken in all", None
-    if not bool(calibration.knows()[k]):
-        return "blind", "the reference has no opportunity of this category", None
-    if unseen > settings.invisible_share * every:
-        return "blind", f"arguments were not seen at {unseen} of {every} opportunities", None
-    if outside > settings.unsupported_share * every:
-        reason = f"{outside} of {every} opportunities are in situations the reference never had"
-        return "blind", reason, None
-    usual, most = _level(state, calibration, k, settings)
-    margin = min(1.0, max(settings.margin * usual, usual + settings.margin_rate))
-    if most >= margin:
-        return "insufficient", "the reference is too small to tell a rise to the margin", None
-    total = needed_opportunities(margin, most, guaranteed(settings))
-    if total is None or n < total:
-        left = None if total is None else total - n
-        return "insufficient", f"a rise to {margin:.3g} could not have been found yet", left
-    if rate_upper > margin:
-        gain = kl(taken / n, margin) if taken / n < margin else 0.0
-        left = max(1, math.ceil(math.log(2 / settings.alpha) / gain) - n) if gain > 0 else None
-        return "insufficient", f"a rate above {margin:.3g} cannot be excluded yet", left
-    if rate_upper < usual:
-        return "clear", "below the reference", None
-    return "clear", "", None
-
-
-def _level(
-    state: DetectorState, calibration: Calibration, k: int, settings: Settings
-) -> tuple[float, float]:
-    """Mean calibrated hazard and mean upper hazard, at the subject's opportunities or, before the
-    first, at the reference's.
-    """
-    n = int(state.opportunities[k])
-    if n:
-        return float(state.reference[k]) / n, float(state.expected[k]) / n
-    if calibration.declared:
-        return float(calibration.ceiling[k]), float(calibration.ceiling[k])
-    mean = float(calibration.expected[k, ALL]) / int(calibration.opportunities[k, ALL])
-    upper = mean * float(calibration.upper[k, ALL]) * (1 + settings.tau)
-    return mean * float(calibration.ratio[k]), min(1.0, upper)
+    log_m, log_e, cusum = state.log_m.copy(), state.log_e.copy(), state.cusum.copy()
+    start, counts = state.start.copy(), state.counts.copy()
+    log_m[category], log_e[category], cusum[category], start[category] = -np.inf, 0.0, 0.0, 0
+    counts[ALARM_AT, category] = 0
+    return replace(state, log_m=log_m, log_e=log_e, cusum=cusum, start=start, counts=counts)

@@ -2,7 +2,7 @@
 
 Whoever knows hazards hands over `Opportunities` (one trajectory, all categories); the reference's
 own cross-fitted `Opportunities` become an `upper_hazard.Calibration` by `upper_hazard.calibrate`;
-`detector.update` and `detector.verdict` do the rest:
+`detector.update` and `decision.verdict` do the rest:
 
     calibration = calibrate(reference, contexts, settings)      # or upper_hazard.ceiling(limits)
     state = DetectorState.new(calibration, settings)            # to_bytes, from_bytes
@@ -13,7 +13,7 @@ Everything here is a function of arrays, in log space, over any number of tilts 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -54,12 +54,25 @@ class Opportunities:
     visible: Flags
 
     def __post_init__(self) -> None:
-        shapes = {getattr(self, name).shape for name in self.__slots__}
-        if len(shapes) != 1 or len(next(iter(shapes))) != 1:
-            raise ValueError(f"the arrays of Opportunities must share one shape (n,), not {shapes}")
+        shape = self.category.shape
+        others = (self.hazard, self.taken, self.cell, self.after_error, self.first, self.visible)
+        if len(shape) != 1 or any(each.shape != shape for each in others):
+            raise ValueError("the arrays of Opportunities must share one shape (n,)")
 
     def __len__(self) -> int:
         return len(self.category)
+
+    def only(self, where: Flags) -> "Opportunities":
+        """Those where `where`, shape (n,), is true."""
+        return Opportunities(
+            self.category[where],
+            self.hazard[where],
+            self.taken[where],
+            self.cell[where],
+            self.after_error[where],
+            self.first[where],
+            self.visible[where],
+        )
 
     @classmethod
     def of(
@@ -115,7 +128,7 @@ class Settings:
     margin_rate: float = 0.01
     invisible_share: float = 0.2
     unsupported_share: float = 0.2
-    tilts: tuple[float, ...] = field(default=TILTS)
+    tilts: tuple[float, ...] = TILTS
 
     def __post_init__(self) -> None:
         if not (self.arl >= 1 and 0 < self.alpha < 1 and self.categories >= 1):

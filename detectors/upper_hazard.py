@@ -83,8 +83,8 @@ class Calibration:
         for item in fields(self):
             value: object = getattr(self, item.name)
             if isinstance(value, np.ndarray):
-                flat = cast(list[float], value.astype(np.float64).ravel().tolist())
-                value = [x if math.isfinite(x) else None for x in flat]
+                numbers = cast("npt.NDArray[np.float64 | np.int64]", value).ravel()
+                value = [float(x) if math.isfinite(x) else None for x in numbers]
             out[item.name] = value
         return out
 
@@ -128,10 +128,12 @@ def repeated(trajectory: Integers, category: Integers, taken: npt.NDArray[np.boo
 
     `trajectory` is sorted and each one's opportunities are in step order.
     """
+    if not len(category):
+        return np.zeros(0, np.int64)
     group = trajectory * CATEGORIES + category
     order = np.argsort(group, kind="stable")
     ranked = group[order]
-    before = np.cumsum(taken[order]) - taken[order]
+    before: Integers = np.cumsum(taken[order]) - taken[order]
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
     lengths = np.diff(np.r_[starts, len(ranked)])
     before = before - np.repeat(before[starts], lengths)
@@ -165,11 +167,18 @@ def cells_of(
 
 def joined(batch: Sequence[Opportunities]) -> tuple[Opportunities, Integers]:
     """All opportunities of a batch as one, and which trajectory of the batch each is of; (n,)."""
+    if len(batch) == 1:
+        return batch[0], np.zeros(len(batch[0]), np.int64)
+    if not batch:
+        return Opportunities.of([], [], []), np.zeros(0, np.int64)
     one = Opportunities(
-        *(
-            np.concatenate([getattr(each, name) for each in batch])
-            for name in Opportunities.__slots__
-        )
+        np.concatenate([each.category for each in batch]),
+        np.concatenate([each.hazard for each in batch]),
+        np.concatenate([each.taken for each in batch]),
+        np.concatenate([each.cell for each in batch]),
+        np.concatenate([each.after_error for each in batch]),
+        np.concatenate([each.first for each in batch]),
+        np.concatenate([each.visible for each in batch]),
     )
     return one, np.repeat(np.arange(len(batch)), [len(each) for each in batch])
 
@@ -180,7 +189,7 @@ def upper_hazards(
     """u_t = min(1, h_t * max over its cells of rho_c * (1 + tau)), or the ceiling; shape (n,)."""
     if calibration.declared:
         return np.minimum(1.0, calibration.ceiling[category])
-    rho = calibration.upper[category[:, None], cells].max(axis=1)
+    rho: Floats = calibration.upper[category[:, None], cells].max(axis=1, initial=0.0)
     return np.minimum(1.0, hazard * rho * (1.0 + tau))
 
 
@@ -231,7 +240,7 @@ def calibrate(
     if reference:
         every, trajectory = joined(reference)
         good = every.visible & (every.hazard >= 0) & (every.hazard <= 1)
-        every = Opportunities(*(getattr(every, name)[good] for name in Opportunities.__slots__))
+        every = every.only(good)
         trajectory = trajectory[good]
         for k in range(CATEGORIES):
             of_k = every.hazard[every.category == k]
@@ -317,7 +326,7 @@ def _ratios(
 
     seen, total = observed / dispersion[:, None], expected / dispersion[:, None]
     tiny = 1e-300
-    overall = gammaincinv(seen[:, ALL] + 1, 1 - delta) / np.maximum(total[:, ALL], tiny)
+    overall: Floats = gammaincinv(seen[:, ALL] + 1, 1 - delta) / np.maximum(total[:, ALL], tiny)
     ratio = (seen[:, ALL] + 0.5) / (total[:, ALL] + 0.5)
     upper = np.repeat(overall[:, None], observed.shape[1], axis=1)
     contexts = tuple(range(CONTEXTS_FROM, observed.shape[1]))
@@ -332,7 +341,7 @@ def _ratios(
         spread = np.clip((q - freedom) / room, 1 / _MOST_PRIOR, 1 / _LEAST_PRIOR)
         strength = (1 / spread)[:, None]
         rate = strength / ratio[:, None] + total[:, partition]
-        bound = gammaincinv(strength + o, 1 - delta) / rate
+        bound: Floats = gammaincinv(strength + o, 1 - delta) / rate
         upper[:, partition] = np.maximum(overall[:, None], bound)
     return upper, np.where(total[:, ALL] > 0, ratio, 1.0)
 
