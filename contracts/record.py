@@ -33,11 +33,16 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a Kafka record stood. `leader_epoch` is -1 where unknown."""
+    """Where a Kafka record stood. `leader_epoch` is -1 where unknown.
+
+    `topic_id`: Kafka's id of the topic, "" where unknown. A topic that was deleted and created
+    again has another id, and its offsets start anew: with another id a lower offset is progress.
+    """
 
     partition: Partition
     offset: int
     leader_epoch: int = -1
+    topic_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
