@@ -183,7 +183,7 @@ def update(
     size = len(batch) * categories
     every, trajectory = joined(batch)
     slot = trajectory * categories + every.category
-    counted, supported, finite = _sieve(every, calibration)
+    counted, supported, finite = sieve(every, calibration)
 
     def tally(where: Flags) -> Integers:
         return np.bincount(slot[where], minlength=size).reshape(shape).astype(np.int64)
@@ -221,13 +221,13 @@ def update(
         counts=state.counts + changes,
         sums=state.sums + totals,
     )
-    steps = _steps(calibration, every.category, place, trajectory, upper, every.taken, settings)
+    steps = steps_of(calibration, every, place, trajectory, upper, settings)
     evidence, alarmed = _walk(new, state.trajectories, len(batch), steps, calibration, settings)
     numbers = state.trajectories + 1 + np.arange(len(batch))
     return new, Update(numbers, evidence, opportunities, taken, expected, alarmed)
 
 
-def _sieve(every: Opportunities, calibration: Calibration) -> tuple[Flags, Flags, Flags]:
+def sieve(every: Opportunities, calibration: Calibration) -> tuple[Flags, Flags, Flags]:
     """Which opportunities count; which are in the reference's support; whose hazard is a rate."""
     knows = calibration.knows()[every.category]
     if calibration.declared:
@@ -242,13 +242,12 @@ def _sieve(every: Opportunities, calibration: Calibration) -> tuple[Flags, Flags
     return every.visible & supported & finite, supported, finite
 
 
-def _steps(
+def steps_of(
     calibration: Calibration,
-    category: Integers,
+    every: Opportunities,
     place: Integers,
     trajectory: Integers,
     upper: Floats,
-    taken: Flags,
     settings: Settings,
 ) -> tuple[Integers, Integers, Floats]:
     """Log increments summed per trajectory, category and cell, sorted by trajectory.
@@ -256,11 +255,11 @@ def _steps(
     Trajectory (rows,), category * cells + cell (rows,), increments (rows, tilts).
     """
     cells = calibration.cells
-    increments = log_increments(upper, taken, settings.tilts)
-    bets = calibration.weight[category[:, None], place] > 0
+    increments = log_increments(upper, every.taken, settings.tilts)
+    bets = calibration.weight[every.category[:, None], place] > 0
     bets[:, 1:] &= place[:, 1:] != ALL
     rows, columns = np.nonzero(bets)
-    key = (trajectory[rows] * CATEGORIES + category[rows]) * cells + place[rows, columns]
+    key = (trajectory[rows] * CATEGORIES + every.category[rows]) * cells + place[rows, columns]
     if not len(key):
         return key, key, increments[:0]
     order = np.argsort(key, kind="stable")

@@ -13,7 +13,7 @@ Everything here is a function of arrays, in log space, over any number of tilts 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -73,6 +73,10 @@ class Opportunities:
             self.first[where],
             self.visible[where],
         )
+
+    def with_taken(self, taken: Flags) -> "Opportunities":
+        """The same opportunities with other outcomes."""
+        return replace(self, taken=taken)
 
     @classmethod
     def of(

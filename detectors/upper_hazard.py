@@ -341,7 +341,7 @@ def _ratios(
         spread = np.clip((q - freedom) / room, 1 / _MOST_PRIOR, 1 / _LEAST_PRIOR)
         strength = (1 / spread)[:, None]
         rate = strength / ratio[:, None] + total[:, partition]
-        bound: Floats = gammaincinv(strength + o, 1 - delta) / rate
+        bound = cast(Floats, gammaincinv(strength + o, 1 - delta) / rate)
         upper[:, partition] = np.maximum(overall[:, None], bound)
     return upper, np.where(total[:, ALL] > 0, ratio, 1.0)
 

@@ -1,0 +1,126 @@
+"""Run lengths of many streams at once: what a threshold costs, measured rather than bounded.
+
+The recursion of `detector.update`, in linear space over all streams together. A test holds the two
+against each other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.detector import sieve, steps_of
+from detectors.sequential import Floats, Integers, Opportunities, Settings
+from detectors.upper_hazard import Calibration, cells_of, joined, repeated, upper_hazards
+
+Singles: TypeAlias = npt.NDArray[np.float32]
+
+_MOST = np.float32(1e30)
+"""Above every threshold; keeps sums of products finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Trajectories of one category to draw streams from.
+
+    `increment`: e-values (n, cells, tilts); `touched`: 1 where the cell had an opportunity,
+    (n, cells); `weight`: of the mixture, (cells, tilts).
+    """
+
+    increment: Singles
+    touched: Singles
+    weight: Singles
+
+
+def pool(
+    calibration: Calibration,
+    batch: Sequence[Opportunities],
+    category: int,
+    settings: Settings,
+    rng: np.random.Generator | None = None,
+) -> Pool:
+    """The e-values of each trajectory, as `update` would use them.
+
+    `rng`: replaces what was taken by draws at the upper hazard, the boundary of the null.
+    """
+    every, trajectory = joined(batch)
+    mine = sieve(every, calibration)[0] & (every.category == category)
+    every, trajectory = every.only(mine), trajectory[mine]
+    repeats = repeated(trajectory, every.category, every.taken)
+    place = cells_of(calibration.bands, calibration.contexts, every, repeats)
+    upper = upper_hazards(calibration, every.category, every.hazard, place, settings.tau)
+    if rng is not None:
+        every = every.with_taken(rng.random(len(every)) < upper)
+    whose, places, totals = steps_of(calibration, every, place, trajectory, upper, settings)
+    used = np.flatnonzero(calibration.weight[category] > 0)
+    column = np.zeros(calibration.cells, np.int64)
+    column[used] = np.arange(len(used))
+    increment = np.ones((len(batch), len(used), len(settings.tilts)), np.float32)
+    touched = np.zeros((len(batch), len(used)), np.float32)
+    cell = column[places % calibration.cells]
+    increment[whose, cell], touched[whose, cell] = np.exp(totals), 1.0
+    weight = calibration.weight[category, used] / len(settings.tilts)
+    return Pool(
+        increment,
+        touched,
+        np.repeat(weight[:, None], len(settings.tilts), axis=1).astype(np.float32),
+    )
+
+
+def paths(
+    before: Pool,
+    after: Pool | None,
+    onset: int,
+    steps: int,
+    streams: int,
+    rng: np.random.Generator,
+) -> Singles:
+    """Statistic of `streams` independent streams after each of `steps` trajectories.
+
+    Trajectories are drawn with replacement from `before` and, from trajectory `onset` (counted from
+    0), from `after`. Shape (steps, streams).
+    """
+    m = np.zeros((streams, *before.weight.shape), np.float32)
+    out = np.empty((steps, streams), np.float32)
+    for step in range(steps):
+        source = before if after is None or step < onset else after
+        index = rng.integers(0, len(source.increment), streams)
+        m += source.touched[index][:, :, None]
+        m *= source.increment[index]
+        np.minimum(m, _MOST, out=m)
+        out[step] = np.einsum("sct,ct->s", m, before.weight)
+    return out
+
+
+def first_passage(path: Singles, threshold: float) -> Integers:
+    """Number of steps until each stream first reached the threshold, 0 where it never did."""
+    above = path >= threshold
+    return np.where(above.any(axis=0), above.argmax(axis=0) + 1, 0)
+
+
+def mean_run_length(path: Singles, threshold: float) -> float:
+    """Steps observed per first alarm, the maximum-likelihood mean for a run length that is nearly
+    exponential (Pollak & Tartakovsky 2009); streams that never alarm count with all their steps.
+    """
+    reached = first_passage(path, threshold)
+    alarms = int((reached > 0).sum())
+    exposure = int(np.where(reached > 0, reached, len(path)).sum())
+    return exposure / alarms if alarms else float("inf")
+
+
+def threshold_for(path: Singles, run_length: float) -> float:
+    """The smallest threshold, to 0.1 %, with at least that mean run length on the null paths."""
+    low, high = 0.0, float(path.max()) * 1.001
+    if mean_run_length(path, high) < run_length:
+        return high
+    while high > low * 1.001 + 1e-9:
+        middle = (low * high) ** 0.5 if low > 0 else high / 2
+        if high < 1e-6:
+            break
+        if mean_run_length(path, middle) >= run_length:
+            high = middle
+        else:
+            low = middle
+    return high
