@@ -1,0 +1,192 @@
+"""One batch of changes: encoded as Arrow outside the writer, applied in one transaction by it."""
+
+# pyarrow-stubs are partial:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from contracts.labels import Labels
+from contracts.ports import Changes
+from contracts.trajectory import Trajectory
+from storage.columns import BLOB, TEXT, Shape
+from storage.rows import (
+    ACTIONS,
+    ALERTS,
+    CALLS,
+    DEAD_LETTERS,
+    EVIDENCE,
+    GAPS,
+    LOGS,
+    OPPORTUNITIES,
+    POSITIONS,
+    SPANS,
+    SUMMARIES,
+    VERDICTS,
+    StoredAlert,
+    TrajectorySummary,
+    stored_dead_letter,
+    verdict_document,
+)
+
+Row = TypeVar("Row")
+
+NO_LABELS = Labels((), ())
+REWRITTEN = ("data.calls", "data.actions", "data.opportunities", "data.members")
+"""Tables whose rows of a trajectory are replaced when it changes, besides its own row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """`appended`: (table, rows) that carry the commit's number; `plain`: (table, rows, verb) that
+    do not; `touched`: trajectory ids whose stored rows go first.
+    """
+
+    appended: tuple[tuple[str, pa.Table], ...]
+    plain: tuple[tuple[str, pa.Table, str], ...]
+    conflicts: pa.Table | None
+    touched: pa.Table | None
+    duplicates: int
+
+
+def encode(changes: Changes) -> Encoded:
+    """`changes` as Arrow tables. Never raises for what a span, a call or a label contains."""
+    trajectories = {t.trajectory_id: t for t in changes.trajectories}
+    labels = [changes.labels.get(name, NO_LABELS) for name in trajectories]
+    appended = _filled(
+        (SPANS, changes.spans),
+        (LOGS, changes.logs),
+        (CALLS, [call for t in trajectories.values() for call in t.calls]),
+        (ACTIONS, [action for made in labels for action in made.actions]),
+        (OPPORTUNITIES, [chance for made in labels for chance in made.opportunities]),
+        (SUMMARIES, list(map(_summary, trajectories.values(), labels))),
+        (EVIDENCE, changes.evidence),
+    )
+    traces = {s.trace_id for s in changes.spans} | {
+        log.trace_id for log in changes.logs if log.trace_id
+    }
+    if traces:
+        appended.append(("data.traces", pa.table({"trace_id": TEXT.build(sorted(traces))})))
+    members = [(trace, t.trajectory_id) for t in trajectories.values() for trace in t.trace_ids]
+    if members:
+        names = ("trace_id", "trajectory_id")
+        columns = zip(*members, strict=True)
+        made = {name: TEXT.build(column) for name, column in zip(names, columns, strict=True)}
+        appended.append(("data.members", pa.table(made)))
+
+    plain: list[tuple[str, pa.Table, str]] = []
+    for table, rows in _filled(
+        (DEAD_LETTERS, [stored_dead_letter(letter) for letter in changes.dead_letters]),
+        (GAPS, changes.gaps),
+    ):
+        plain.append((table, rows, "INSERT"))
+    alerts = {a.alert_id: a for a in reversed(changes.alerts)}
+    for table, rows in _filled(
+        (
+            ALERTS,
+            [StoredAlert(a, verdict_document(a.verdict)) for a in reversed(alerts.values())],
+        ),
+    ):
+        plain.append((table, rows, "INSERT OR IGNORE"))
+    verdicts = {(v.subject, v.category, v.reference): v for v in changes.verdicts}
+    for table, rows in _filled(
+        (VERDICTS, list(verdicts.values())), (POSITIONS, list(changes.positions.values()))
+    ):
+        plain.append((table, rows, "INSERT OR REPLACE"))
+    if changes.detector_states:
+        states = pa.table(
+            {
+                "key": TEXT.build(list(changes.detector_states)),
+                "state": BLOB.build(list(changes.detector_states.values())),
+            }
+        )
+        plain.append(("data.detector_states", states, "INSERT OR REPLACE"))
+    touched = sorted({*trajectories, *changes.removed})
+    return Encoded(
+        tuple(appended),
+        tuple(plain),
+        SPANS.arrow(changes.conflicts) if changes.conflicts else None,
+        pa.table({"trajectory_id": TEXT.build(touched)}) if touched else None,
+        changes.duplicates,
+    )
+
+
+def _filled(*parts: tuple[Shape[Any], Sequence[Any]]) -> list[tuple[str, pa.Table]]:
+    return [(shape.table, shape.arrow(rows)) for shape, rows in parts if rows]
+
+
+def _summary(trajectory: Trajectory, labels: Labels) -> TrajectorySummary:
+    outcomes = [call.outcome for call in trajectory.calls]
+    return TrajectorySummary(
+        trajectory,
+        len(outcomes),
+        outcomes.count("error"),
+        outcomes.count("denied"),
+        tuple(sorted({action.category for action in labels.actions})),
+    )
+
+
+def apply(connection: duckdb.DuckDBPyConnection, encoded: Encoded) -> None:
+    """Write a batch. The caller has begun the transaction and commits it."""
+    connection.execute(
+        "UPDATE data.totals SET value = value + if(name = 'batch', 1, ?) "
+        "WHERE name IN ('batch', 'duplicates')",
+        [encoded.duplicates],
+    )
+    ((batch,),) = connection.execute(
+        "SELECT value FROM data.totals WHERE name = 'batch'"
+    ).fetchall()
+    if encoded.touched is not None:
+        _forget(connection, encoded.touched)
+    for table, rows in encoded.appended:
+        insert(connection, table, rows, select=f"*, {batch} AS batch")
+    if encoded.conflicts is not None:
+        insert(
+            connection,
+            "data.conflicts",
+            encoded.conflicts,
+            select=f"*, {batch} AS batch",
+            unless="ANTI JOIN data.conflicts USING (trace_id, span_id, digest)",
+        )
+    for table, rows, verb in encoded.plain:
+        insert(connection, table, rows, verb)
+
+
+def _forget(connection: duckdb.DuckDBPyConnection, touched: pa.Table) -> None:
+    """Delete what is stored of the touched trajectories; new ones cost one look-up."""
+    connection.register("touched", touched)
+    try:
+        ((first, last),) = connection.execute(
+            "SELECT min(batch), max(batch) FROM data.trajectories "
+            "WHERE trajectory_id IN (SELECT trajectory_id FROM touched)"
+        ).fetchall()
+        if first is None:
+            return
+        # The rows of a trajectory carry the batch of its own row, so zone maps skip the rest.
+        for table in (*REWRITTEN, "data.trajectories"):
+            connection.execute(
+                f"DELETE FROM {table} WHERE batch BETWEEN ? AND ? "
+                "AND trajectory_id IN (SELECT trajectory_id FROM touched)",
+                [first, last],
+            )
+    finally:
+        connection.unregister("touched")
+
+
+def insert(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    rows: pa.Table,
+    verb: str = "INSERT",
+    select: str = "*",
+    unless: str = "",
+) -> None:
+    """Insert Arrow rows by column name, inside the caller's transaction."""
+    connection.register("incoming", rows)
+    try:
+        connection.execute(f"{verb} INTO {table} BY NAME SELECT {select} FROM incoming {unless}")
+    finally:
+        connection.unregister("incoming")
