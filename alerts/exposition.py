@@ -68,7 +68,7 @@ class Exposition:
             ("stage_failures_total", STAGES),
             ("alert_deliveries_total", DELIVERY_RESULTS),
         ):
-            for value in values:
+            for value in (*values, OTHER):
                 series.add(name, (value,), 0)
         for kind in KINDS:
             for severity in SEVERITIES:

@@ -1,5 +1,7 @@
 """Makers of the values that alerts are made of."""
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -100,3 +102,15 @@ def trajectory() -> Callable[..., Trajectory]:
         return replace(plain, **changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Path of promtool; skips where it cannot be had, unless `TELLTALE_REQUIRE` asks for it."""
+    found = shutil.which("promtool")
+    if found is None:
+        reason = "promtool is not installed (Debian's package: prometheus)"
+        if "prometheus" in os.environ.get("TELLTALE_REQUIRE", "").split(","):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
