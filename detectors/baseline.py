@@ -1,0 +1,355 @@
+"""Fits and freezes a reference; a baseline never learns from what it judges.
+
+    folder, info = fit_baseline("gpt-x", "teacher", trajectories, labeller, where, settings,
+    progress) reference = Reference.load(folder) acts, orders = reference.opportunities(encoded)
+
+Targets are kept as keyed digests (BLAKE2b-64) only, trajectory ids as digests, so that an artefact
+neither names whom an agent wrote to nor lets a student be judged by its own trajectories unnoticed.
+"""
+
+import hashlib
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from contracts.baseline import BaselineInfo, ReferenceKind
+from contracts.errors import BaselineError
+from contracts.labels import CATEGORY_IDS
+from contracts.ports import Labeller
+from contracts.trajectory import Call, Trajectory
+from detectors import artefact
+from detectors.features import ORDERS, STREAM_CATEGORY, TRACKS, Encoded, encode, role_of
+from detectors.hazard import RUNGS, TENSORS, Floats, Hazard
+from detectors.sequential import MOST_CONTEXTS, NO_CONTEXT, Opportunities, Settings
+from detectors.taint import targets
+from detectors.upper_hazard import CONTEXTS_FROM, Calibration, calibrate, ceiling
+
+if TYPE_CHECKING:  # torch takes seconds and hundreds of megabytes; only a fit needs it
+    from detectors.train import TrainSettings
+
+FEWEST: Final = 4
+"""Trajectories below which nothing can be cross-fitted."""
+Progress = Callable[[str, float], None]
+Digests = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class FitSettings:
+    """`parent`: folder under which the baseline's own folder is made. `created_ns`: the time of the
+    fit. `target_key`: keys the digests of targets; the same key is needed to recognise them.
+    `ceilings`: category to rate per opportunity, for kind `declared`. `clusters`: trajectory id to
+    what it depends on (a user, a day). `train`: None takes the defaults.
+    """
+
+    parent: Path
+    created_ns: int
+    rules_digest: str = ""
+    target_key: bytes = b""
+    ceilings: Mapping[str, float] = field(default_factory=dict[str, float])
+    tests: Settings = field(default_factory=Settings)
+    train: "TrainSettings | None" = None
+    lineage: Sequence[Mapping[str, str]] = ()
+    clusters: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A loaded baseline. `hazard`: None for a declared one. `calibrations`: one per track.
+
+    `roles`: context id per role; those past the twelfth share the last id.
+    """
+
+    info: BaselineInfo
+    hazard: Hazard | None
+    calibrations: tuple[Calibration, ...]
+    roles: Mapping[str, int]
+    trajectory_ids: Digests
+    known_targets: Digests
+    document: Mapping[str, Any]
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        trusted: Sequence[bytes] = (),
+        expected_digest: str = "",
+        active_for: str = "",
+    ) -> "Reference":
+        """A frozen baseline, verified. Raises `BaselineError`."""
+        read = artefact.load(folder, trusted, expected_digest)
+        document, tensors = read.document, read.tensors
+        try:
+            calibrations = tuple(
+                Calibration.from_json(document["calibration"][track]) for track in TRACKS
+            )
+            roles = {str(role): int(number) for role, number in document["roles"].items()}
+            rung = str(document["rung"])
+            ids, known = tensors["trajectory_ids"], tensors["targets"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BaselineError(f"{artefact.DOCUMENT} is not a baseline's: {error}") from error
+        if ids.dtype != np.uint64 or known.dtype != np.uint64 or ids.ndim != 1 or known.ndim != 1:
+            raise BaselineError(f"{artefact.WEIGHTS} holds digests of another type")
+        if rung and rung not in RUNGS:
+            raise BaselineError(f"{artefact.DOCUMENT}: {rung!r} is no rung of the ladder")
+        hazard = None
+        if rung in RUNGS:
+            parts = {name: tensors[name] for name in TENSORS[rung] if name in tensors}
+            hazard = Hazard(rung, parts)
+        return cls(read.info(active_for), hazard, calibrations, roles, ids, known, document)
+
+    @property
+    def ceilings(self) -> Mapping[str, float]:
+        """Declared rates per opportunity, by category; empty unless declared."""
+        return cast("Mapping[str, float]", self.document.get("ceilings", {}))
+
+    def opportunities(self, encoded: Encoded, from_step: int = 0) -> tuple[Opportunities, ...]:
+        """What one trajectory adds from `from_step` on, per track."""
+        fresh = encoded.step >= from_step
+        hazard = np.zeros(len(encoded)) if self.hazard is None else self.hazard(encoded)
+        cell = NO_CONTEXT if self.hazard is not None else 0
+        cell = self.roles.get(encoded.role, cell)
+        acts = encoded.stream < ORDERS
+        return (
+            _opportunities(encoded, hazard, cell, fresh & acts),
+            _opportunities(encoded, hazard, cell, fresh & ~acts),
+        )
+
+    def fitted_on(self, ids: Iterable[str]) -> list[str]:
+        """Those of `ids` that the reference was fitted on."""
+        every = list(ids)
+        if not every or not len(self.trajectory_ids):
+            return []
+        known = np.isin(_digests(every, b""), self.trajectory_ids)
+        return [identity for identity, hit in zip(every, known, strict=True) if hit]
+
+    def new_targets(self, role: str, call: Call, target_key: bytes) -> list[tuple[str, str]]:
+        """The targets of a call that the reference never acted on in that role."""
+        found = list(targets(call))
+        if not found:
+            return []
+        keys = _digests([_target(role, kind, value) for kind, value in found], target_key)
+        known = np.isin(keys, self.known_targets)
+        return [target for target, hit in zip(found, known, strict=True) if not hit]
+
+
+def fit_baseline(
+    name: str,
+    kind: ReferenceKind,
+    trajectories: Iterable[Trajectory],
+    labeller: Labeller,
+    where: str,
+    settings: FitSettings,
+    progress: Progress = lambda what, share: None,
+) -> tuple[Path, BaselineInfo]:
+    """Label, fit, calibrate and freeze; the folder and its manifest.
+
+    Trajectories are read once and not kept. Raises `BaselineError` where there are fewer than
+    `FEWEST`, and for ceilings that are not rates of known categories.
+    """
+    if not name.strip():
+        raise BaselineError("a baseline needs a name")
+    if kind == "declared":
+        return _declare(name, where, settings)
+    encoded: list[Encoded] = []
+    known: set[str] = set()
+    subjects: set[str] = set()
+    calls = 0
+    for trajectory in trajectories:
+        labels = labeller.label(trajectory.calls, trajectory.request)
+        encoded.append(encode(trajectory, labels))
+        subjects.add(trajectory.subject().label())
+        calls += len(trajectory.calls)
+        role = role_of(trajectory)
+        known.update(_target(role, *each) for call in trajectory.calls for each in targets(call))
+        if len(encoded) % 200 == 0:
+            progress(f"{len(encoded)} trajectories read", 0.0)
+    if len(encoded) < FEWEST:
+        raise BaselineError(
+            f"{len(encoded)} trajectories meet the condition; a baseline needs at least {FEWEST}"
+            " and hundreds to tell a rise"
+        )
+    from detectors.train import TrainSettings, fit
+
+    fitted = fit(encoded, settings.train or TrainSettings(), progress)
+    roles = _roles(encoded)
+    contexts = min(len(set(roles.values())), MOST_CONTEXTS)
+    crossed = [
+        _tracks(each, hazard, roles[each.role])
+        for each, hazard in zip(encoded, fitted.crossfitted, strict=True)
+    ]
+    clusters = _clusters(encoded, settings.clusters)
+    calibrations = [
+        widened(
+            calibrate([tracks[number] for tracks in crossed], contexts, settings.tests, clusters),
+            settings.tests.delta,
+        )
+        for number in range(len(TRACKS))
+    ]
+    ids = [each.trajectory_id for each in encoded]
+    document = {
+        "rung": fitted.hazard.rung,
+        "likelihood": fitted.likelihood,
+        "penalty": fitted.penalty,
+        "roles": roles,
+        "calibration": {t: c.to_json() for t, c in zip(TRACKS, calibrations, strict=True)},
+        "reliability": _reliability(encoded, fitted.crossfitted),
+        "arguments_coverage": 1.0 - float(np.mean([each.blind for each in encoded])),
+        "target_key": hashlib.sha256(b"telltale targets\n" + settings.target_key).hexdigest()[:16],
+        "ceilings": {},
+    }
+    tensors: dict[str, npt.NDArray[Any]] = {
+        **fitted.hazard.tensors,
+        "trajectory_ids": np.unique(_digests(ids, b"")),
+        "targets": np.unique(_digests(sorted(known), settings.target_key)),
+    }
+    manifest = _manifest(name, kind, where, settings, ids, calls, sorted(subjects))
+    saved = artefact.save(settings.parent, manifest, document, tensors)
+    return saved.folder, saved.info()
+
+
+def _declare(name: str, where: str, settings: FitSettings) -> tuple[Path, BaselineInfo]:
+    limits: dict[int, float] = {}
+    for category, rate in settings.ceilings.items():
+        if category not in CATEGORY_IDS or not 0.0 <= rate < 1.0:
+            raise BaselineError(f"{category}: {rate} is not a rate below 1 of a known category")
+        limits[CATEGORY_IDS.index(category)] = rate
+    if not limits:
+        raise BaselineError("a declared baseline needs at least one ceiling")
+    document = {
+        "rung": "",
+        "roles": {},
+        "calibration": {"acts": ceiling(limits).to_json(), "orders": ceiling({}).to_json()},
+        "ceilings": dict(settings.ceilings),
+    }
+    none = np.zeros(0, np.uint64)
+    manifest = _manifest(name, "declared", where, settings, [], 0, [])
+    saved = artefact.save(
+        settings.parent, manifest, document, {"trajectory_ids": none, "targets": none}
+    )
+    return saved.folder, saved.info()
+
+
+def _manifest(
+    name: str,
+    kind: ReferenceKind,
+    where: str,
+    settings: FitSettings,
+    ids: Sequence[str],
+    calls: int,
+    subjects: Sequence[str],
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": kind,
+        "where": where,
+        "trajectories": len(ids),
+        "calls": calls,
+        "trajectories_digest": artefact.trajectories_digest(ids),
+        "created_ns": settings.created_ns,
+        "subjects": list(subjects),
+        "rules_digest": settings.rules_digest,
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("telltale", "numpy", "torch")},
+        },
+        "lineage": [dict(entry) for entry in settings.lineage],
+    }
+
+
+def _opportunities(
+    encoded: Encoded, hazard: Floats, cell: int, rows: npt.NDArray[np.bool_]
+) -> Opportunities:
+    count = int(rows.sum())
+    return Opportunities(
+        category=np.asarray(STREAM_CATEGORY, np.int64)[encoded.stream[rows]],
+        hazard=hazard[rows],
+        taken=encoded.taken[rows],
+        cell=np.full(count, cell, np.int64),
+        after_error=encoded.after_error[rows],
+        first=encoded.first[rows],
+        visible=encoded.visible[rows],
+    )
+
+
+def _tracks(encoded: Encoded, hazard: Floats, cell: int) -> tuple[Opportunities, ...]:
+    acts = encoded.stream < ORDERS
+    return (
+        _opportunities(encoded, hazard, cell, acts),
+        _opportunities(encoded, hazard, cell, ~acts),
+    )
+
+
+def _roles(encoded: Sequence[Encoded]) -> dict[str, int]:
+    """Context id per role, commonest first; the rare ones past the last id share it."""
+    common = Counter(each.role for each in encoded)
+    ranked = sorted(common, key=lambda role: (-common[role], role))
+    return {role: min(number, MOST_CONTEXTS - 1) for number, role in enumerate(ranked)}
+
+
+def widened(calibration: Calibration, delta: float) -> Calibration:
+    """The calibration with bounds of context cells that borrow only what events support.
+
+    Whether roles share one ratio of observed to expected cannot be told from a handful of events,
+    so the overall ratio counts as a tenth of the events seen (ten events a cell tell a factor of
+    two): chi2_{1-delta}(2(s + O_c + 1)) / (2 (s / ratio + E_c)) with s = O / 10; with no events at
+    all each role has Garwood's (1936) bound of its own exposure. Never below the bound that stands.
+    """
+    from scipy.special import gammaincinv
+
+    context = slice(CONTEXTS_FROM, calibration.cells)
+    spread = calibration.overdispersion[:, None]
+    observed, expected = calibration.observed / spread, calibration.expected / spread
+    borrowed = observed[:, :1] / 10
+    exposure = borrowed / np.maximum(calibration.ratio[:, None], 1e-9) + expected[:, context]
+    bound = gammaincinv(borrowed + observed[:, context] + 1, 1 - delta) / np.maximum(exposure, 1e-9)
+    upper = calibration.upper.copy()
+    upper[:, context] = np.maximum(upper[:, context], np.minimum(bound, 1e9))
+    return replace(calibration, upper=upper)
+
+
+def _clusters(encoded: Sequence[Encoded], named: Mapping[str, str]) -> list[int] | None:
+    if not named:
+        return None
+    names = [named.get(each.trajectory_id, each.trajectory_id) for each in encoded]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [numbers[name] for name in names]
+
+
+def _target(role: str, kind: str, value: str) -> str:
+    return f"{role}\n{kind}\n{value}"
+
+
+def _digests(texts: Sequence[str], key: bytes) -> Digests:
+    """Keyed 64-bit digests, in the order given."""
+    joined = b"".join(
+        hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8, key=key[:64]).digest()
+        for text in texts
+    )
+    return np.frombuffer(joined, "<u8").astype(np.uint64)
+
+
+def _reliability(encoded: Sequence[Encoded], hazards: Sequence[Floats]) -> dict[str, list[Any]]:
+    """Per stream, [opportunities, expected, observed] of ten bins of equal count of the
+    cross-fitted hazard.
+    """
+    stream = np.concatenate([each.stream[each.visible] for each in encoded])
+    taken = np.concatenate([each.taken[each.visible] for each in encoded])
+    p = np.concatenate([h[e.visible] for h, e in zip(hazards, encoded, strict=True)])
+    out: dict[str, list[Any]] = {}
+    for number in sorted(set(stream.tolist())):
+        mine = np.flatnonzero(stream == number)
+        mine = mine[np.argsort(p[mine], kind="stable")]
+        name = "orders" if number == ORDERS else CATEGORY_IDS[number]
+        out[name] = [
+            [len(part), float(p[part].sum()), int(taken[part].sum())]
+            for part in np.array_split(mine, 10)
+            if len(part)
+        ]
+    return out

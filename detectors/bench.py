@@ -1,0 +1,201 @@
+"""The references in force and the detectors of every subject against them: from labels to verdicts.
+
+One class for the daemon and for `judge`. Its state is a map of bytes, one entry per subject and
+reference and one per subject for attribution; a bench that is given them goes on as if it had never
+stopped.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Final
+
+import orjson
+
+from contracts.errors import BaselineError
+from contracts.labels import CATEGORIES, CATEGORY_IDS
+from contracts.ports import Judgement, Labelled
+from contracts.trajectory import Subject
+from contracts.verdict import Alert, Evidence, Verdict
+from detectors import ceiling
+from detectors.attribution import Attribution, attributed
+from detectors.baseline import Reference
+from detectors.features import STREAMS, Encoded, encode
+from detectors.sequential import Settings
+from detectors.watch import Watch
+
+_ATTRIBUTION: Final = "attribution"
+
+
+class DetectorBench:
+    """A `contracts.ports.Bench`.
+
+    `references`: those in force; each judges the subjects whose label its `active_for` glob
+    matches, "" none. `settings`: of the tests; `categories` is set to the number of streams, which
+    share the budget. `strict`: refuse, with `BaselineError`, to judge a trajectory by a reference
+    that was fitted on it; otherwise it is left out and never makes a verdict `clear`.
+    """
+
+    def __init__(
+        self,
+        references: Sequence[Reference],
+        settings: Settings | None = None,
+        strict: bool = False,
+    ) -> None:
+        self._settings = replace(settings or Settings(), categories=STREAMS)
+        self._references = {reference.info.digest: reference for reference in references}
+        self._strict = strict
+        self._watches: dict[tuple[Subject, str], Watch] = {}
+        self._attributions: dict[Subject, Attribution] = {}
+        self._forbidden = {
+            digest: [category for category, rate in reference.ceilings.items() if rate == 0]
+            for digest, reference in self._references.items()
+        }
+
+    def restore(self, states: Mapping[str, bytes]) -> None:
+        """Take back stored states; keys of references no longer in force are ignored."""
+        for key, data in states.items():
+            subject, what = _parsed(key)
+            if what == _ATTRIBUTION:
+                self._attributions[subject] = Attribution.from_bytes(data)
+            elif what in self._references:
+                self._watches[subject, what] = Watch.from_bytes(data)
+
+    def observe(self, batch: Sequence[Labelled], now_ns: int) -> Judgement:
+        """Consume due trajectories in the order given, each from its `judged_calls` on."""
+        by_subject: dict[Subject, list[tuple[int, Labelled, Encoded]]] = {}
+        for place, labelled in enumerate(batch):
+            trajectory = labelled.trajectory
+            if trajectory.judged_calls < len(trajectory.calls):
+                item = (place, labelled, encode(trajectory, labelled.labels))
+                by_subject.setdefault(labelled.subject, []).append(item)
+        evidence: list[tuple[int, Evidence]] = []
+        verdicts: list[Verdict] = []
+        alerts: list[Alert] = []
+        states: dict[str, bytes] = {}
+        for subject, items in by_subject.items():
+            raised: list[tuple[Reference, int, int]] = []
+            for reference in self._in_force(subject):
+                rows, alarms = self._against(reference, subject, items)
+                evidence += rows
+                raised += [(reference, category, number) for category, number in alarms]
+            self._attribute(subject, items)
+            reached = self.verdicts(subject, now_ns)
+            verdicts += reached
+            alerts += [self._alert(subject, *each, reached, now_ns) for each in raised]
+            states |= self._states(subject)
+        evidence.sort(key=lambda row: row[0])
+        return Judgement(tuple(row for _, row in evidence), tuple(verdicts), tuple(alerts), states)
+
+    def limits(self, batch: Sequence[Labelled], now_ns: int) -> tuple[Alert, ...]:
+        """Alerts for single acts that broke a limit; the same act gives the same alert id."""
+        out: dict[str, Alert] = {}
+        for labelled in batch:
+            forbidden = {
+                reference.info.name: self._forbidden[reference.info.digest]
+                for reference in self._in_force(labelled.subject)
+            }
+            for alert in ceiling.broken(labelled, forbidden, now_ns):
+                out.setdefault(alert.alert_id, alert)
+        return tuple(out.values())
+
+    def verdicts(self, subject: Subject, now_ns: int) -> tuple[Verdict, ...]:
+        """The standing verdicts of a subject, also where it has had no opportunity yet."""
+        out: list[Verdict] = []
+        for reference in self._in_force(subject):
+            watch = self._watch(subject, reference)
+            out += watch.verdicts(reference, self._settings, subject, now_ns)
+        attribution = self._attributions.get(subject) or Attribution.new()
+        return attributed(out, attribution, self._settings.alpha)
+
+    def _in_force(self, subject: Subject) -> list[Reference]:
+        label = subject.label()
+        return [
+            reference
+            for reference in self._references.values()
+            if fnmatchcase(label, reference.info.active_for)
+        ]
+
+    def _watch(self, subject: Subject, reference: Reference) -> Watch:
+        found = self._watches.get((subject, reference.info.digest))
+        return found or Watch.new(reference, self._settings)
+
+    def _against(
+        self, reference: Reference, subject: Subject, items: Sequence[tuple[int, Labelled, Encoded]]
+    ) -> tuple[list[tuple[int, Evidence]], list[tuple[int, int]]]:
+        own = set(
+            reference.fitted_on([labelled.trajectory.trajectory_id for _, labelled, _ in items])
+        )
+        if own and self._strict:
+            raise BaselineError(
+                f"{reference.info.name} was fitted on {len(own)} of the trajectories to be judged,"
+                f" {min(own)} among them; a reference cannot judge its own data"
+            )
+        kept = [item for item in items if item[1].trajectory.trajectory_id not in own]
+        watch, rows, alarms = self._watch(subject, reference).observe(
+            reference,
+            self._settings,
+            subject,
+            [(labelled.trajectory, encoded) for _, labelled, encoded in kept],
+            refused=len(items) - len(kept),
+        )
+        self._watches[subject, reference.info.digest] = watch
+        return [(kept[place][0], row) for place, row in rows], alarms
+
+    def _attribute(self, subject: Subject, items: Sequence[tuple[int, Labelled, Encoded]]) -> None:
+        attribution = self._attributions.get(subject) or Attribution.new()
+        references = self._in_force(subject)
+        for _, labelled, encoded in items:
+            attribution = attribution.observe(encoded, labelled.trajectory.judged_calls, references)
+        self._attributions[subject] = attribution
+
+    def _states(self, subject: Subject) -> dict[str, bytes]:
+        states = {
+            _key(subject, reference.info.digest): self._watch(subject, reference).to_bytes()
+            for reference in self._in_force(subject)
+        }
+        if states:
+            states[_key(subject, _ATTRIBUTION)] = self._attributions[subject].to_bytes()
+        return states
+
+    def _alert(
+        self,
+        subject: Subject,
+        reference: Reference,
+        category: int,
+        number: int,
+        verdicts: Sequence[Verdict],
+        now_ns: int,
+    ) -> Alert:
+        identity, name = CATEGORY_IDS[category], reference.info.name
+        verdict = next(v for v in verdicts if (v.reference, v.category) == (name, identity))
+        kind = CATEGORIES[category]
+        return Alert(
+            alert_id=ceiling.alert_id(*subject, identity, reference.info.digest, str(number)),
+            kind="drift",
+            subject=subject,
+            category=identity,
+            reference=name,
+            severity=kind.severity,
+            raised_ns=now_ns,
+            summary=(
+                f"{kind.title} of {subject.label()} above {reference.info.kind} {name}:"
+                f" {verdict.taken} of {verdict.opportunities} opportunities taken,"
+                f" at most {verdict.expected:.1f} expected, since trajectory {verdict.onset}"
+                + (f", {verdict.attribution}" if verdict.attribution else "")
+            ),
+            trajectory_ids=self._watch(subject, reference).leaders(category),
+            verdict=verdict,
+        )
+
+
+def _key(subject: Subject, what: str) -> str:
+    return orjson.dumps([*subject, what]).decode()
+
+
+def _parsed(key: str) -> tuple[Subject, str]:
+    try:
+        *subject, what = orjson.loads(key)
+        return Subject(*(str(part) for part in subject)), str(what)
+    except (ValueError, TypeError) as error:
+        raise BaselineError(f"a detector state is stored under an unknown key: {key!r}") from error
