@@ -1,0 +1,169 @@
+"""Who acted for whom where: environment, service, agents, conversations, and trajectory ids."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+from contracts.span import Value
+
+from collector.values import decode, text_of
+
+ENVIRONMENT_KEYS = (
+    "deployment.environment.name",
+    "deployment.environment",
+    "deployment_environment",
+)
+
+DEFAULT_NAMES = frozenset(
+    {
+        "openai agent",
+        "agent",
+        "default",
+        "model",
+        "tools",
+        "assistant",
+        "langgraph",
+        "agents",
+        "main",
+    }
+)
+"""Names instrumentations write where they know none; any name an agent span carries goes before."""
+
+_KEY = re.compile(
+    r"^[0-9a-f]{24,}$|^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$|^asst_\w{20,}$", re.I
+)
+_DECORATION = re.compile(
+    r"^(?:invoke_agent|create_agent|agent run|agent_run|run_agent|agent|invoke|execute agent|chat)[ :.]+"
+    r"\[?([^\]]+)\]?$",
+    re.I,
+)
+_SUFFIX = re.compile(
+    r"^(.+?)\.(?:agent|run|arun|_?execute_core|continue_run|acontinue_run|run_async|run_stream|invoke|"
+    r"ainvoke|stream|astream|generate|execute|kickoff|__call__|process|workflow|forward)$"
+)
+_FRAMEWORK_NAME = re.compile(
+    r"^(?:agent|crew|workflow|runner|graph|invocation|unknown|root|session)(?:[ ._]?run)?$", re.I
+)
+
+
+def environment_of(resource: Mapping[str, Value], own: str, default: str) -> str:
+    """The deployment environment: the resource's, else the span's own, else `default`."""
+    for key in ENVIRONMENT_KEYS:
+        found = resource.get(key)
+        if isinstance(found, str) and found:
+            return found
+    return own or default
+
+
+def service_of(resource: Mapping[str, Value]) -> str:
+    """`service.name`, "" where the resource has none."""
+    found = resource.get("service.name")
+    return found if isinstance(found, str) else ""
+
+
+def is_named(name: str) -> bool:
+    """Whether `name` is a real agent name, not a hash, an id or an instrumentation's default."""
+    return bool(name) and name.lower() not in DEFAULT_NAMES and not _KEY.match(name)
+
+
+def label_of(span_name: str, model: str) -> str:
+    """An agent's name out of its span's name, "" where the span name is only a framework's word."""
+    name = span_name
+    for pattern in (_DECORATION, _SUFFIX):
+        found = pattern.match(name)
+        if found:
+            name = found.group(1).strip()
+    if (
+        name == model
+        or _FRAMEWORK_NAME.match(name)
+        or name.lower() in ("invoke_agent", "agent run")
+    ):
+        return ""
+    return name if is_named(name) else ""
+
+
+def metadata_of(raw: Value) -> Mapping[str, Value]:
+    """A run's metadata: a JSON object in an attribute; {} if it is none."""
+    value = decode(raw)
+    return value if isinstance(value, dict) else {}
+
+
+_METADATA_AGENT = ("lc_agent_name", "agent_name", "agentName")
+_METADATA_CONVERSATION = (
+    "session_id",
+    "sessionId",
+    "conversation_id",
+    "conversationId",
+    "thread_id",
+    "threadId",
+)
+_METADATA_USER = ("user_id", "userId", "user.id", "langfuse_user_id")
+
+
+def from_metadata(metadata: Mapping[str, Value]) -> tuple[str, str, str]:
+    """(agent, conversation, user) that a run's metadata names, "" where it does not."""
+    return (
+        _first(metadata, _METADATA_AGENT),
+        _first(metadata, _METADATA_CONVERSATION),
+        _first(metadata, _METADATA_USER),
+    )
+
+
+def _first(metadata: Mapping[str, Value], names: tuple[str, ...]) -> str:
+    for name in names:
+        found = text_of(metadata.get(name))
+        if found:
+            return found
+    return ""
+
+
+def conversation_trajectory(environment: str, service: str, conversation: str) -> str:
+    """`c-` and 32 hex digits, the same for every trace of one conversation of one service."""
+    joined = "\x00".join((environment, service, conversation)).encode("utf-8", "replace")
+    return "c-" + hashlib.blake2b(joined, digest_size=16).hexdigest()
+
+
+def trace_trajectory(trace_id: str) -> str:
+    """`t-` and the trace id, where no conversation id is known."""
+    return "t-" + trace_id
+
+
+_MCP_NAME = re.compile(r"^mcp__.+?__(.+)$")
+_DISPLAY = re.compile(r"\W+")
+_SPAN_PREFIX = re.compile(
+    r"^(?:execute_tool|execute tool|tools/call|running tool:?|call tool:?|tool_call|tool call:?|tool:|"
+    r"function_tool|execute_function|ai\.toolCall|MCP send tools/call|tool) +(.+)$|"
+    r"^(?:tool|execute_tool|function_tool|ToolCall)[.:/](.+)$",
+    re.I,
+)
+_SPAN_SUFFIX = re.compile(
+    r"^(.+)\.(?:tool|run|arun|__call__|call|acall|invoke|ainvoke|execute|forward)$"
+)
+
+
+def tool_from_span_name(name: str) -> str:
+    """The tool's name out of a span's name, decorations removed."""
+    found = _SPAN_PREFIX.match(name)
+    if found:
+        name = found.group(1) or found.group(2)
+    found = _SPAN_SUFFIX.match(name)
+    return found.group(1) if found else name
+
+
+def tool_name(raw: str) -> str:
+    """The tool's name as a model can call it.
+
+    A name with blanks is a display name (no model API takes one): `Delegate work to coworker`
+    becomes `delegate_work_to_coworker`, as its framework registers it.
+    """
+    name = raw.strip()
+    if " " in name:
+        name = _DISPLAY.sub("_", name).strip("_").lower()
+    return name
+
+
+def match_name(tool: str) -> str:
+    """The name by which spans and asks of one tool are recognised as the same."""
+    found = _MCP_NAME.match(tool)
+    name = found.group(1) if found else tool
+    return name.removeprefix("functions.").replace("-", "_").replace(" ", "_").lower()

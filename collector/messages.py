@@ -1,0 +1,486 @@
+"""Asks, answers, requests and offered tools out of model messages, whatever shape they have.
+
+One walk over the decoded value knows tool calls and their answers by tags (a `type`, or the key a
+dict stands under) rather than by vendor: OpenAI `tool_calls` and Responses items, Anthropic
+`tool_use`, Bedrock `toolUse`, Google `functionCall`, GenAI `parts`, Vercel `tool-call`, LangChain
+messages, and Python reprs of such objects.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import NamedTuple, cast
+
+from contracts.span import Value
+
+from collector.values import arguments, decode, plain, result, text_block, text_of
+from contracts.trajectory import ArgumentsState
+
+DEPTH = 14
+"""Nesting walked; the deepest captured message (LangChain generations) needs 9."""
+
+ITEMS = 2_000
+"""Asks and answers taken from one span at most."""
+
+REQUEST_CHARACTERS = 4_000
+"""Kept of the user's first message."""
+
+
+class Ask(NamedTuple):
+    """A tool call that stands in a model's output. `call_id` "" where none is given."""
+
+    call_id: str
+    tool: str
+    arguments: Value
+    arguments_state: ArgumentsState
+    provider: bool = False
+
+
+class Answer(NamedTuple):
+    """A tool's answer as the model was told it. `failed`: None where the message does not say."""
+
+    call_id: str
+    tool: str
+    content: Value
+    failed: bool | None
+
+
+class Messages(NamedTuple):
+    """What one list of messages says, in its order."""
+
+    asks: tuple[Ask, ...]
+    answers: tuple[Answer, ...]
+    request: str
+
+
+NOTHING = Messages((), (), "")
+
+_ASK = re.compile(
+    r"^(?:server_|mcp_|custom_|web_search_|code_interpreter_|computer_|local_shell_|builtin_)?"
+    r"(?:tool|function|mcp)_?(?:calls?|uses?|invocations?|requests?)(?:_requests?|_blocks?)?$|"
+    r"^(?:web_search|file_search|code_interpreter|computer|image_generation|local_shell)_call$|"
+    r"^(?:server|mcp)_tool_(?:call|use)$|^dynamic_tool$|^tool_(?:execution|call)_requests?$"
+)
+_ANSWER = re.compile(
+    r"(?:tool|function|mcp|call|web_search\w*|code_execution\w*)_?(?:call_|execution_)?"
+    r"(?:results?|responses?|outputs?|returns?|answers?|messages?|errors?)(?:_blocks?)?$|"
+    r"^tool_(?:call|use)_(?:response|result|output)s?$|^retry_prompt$|^observation$|^toolmessage$"
+)
+_ANSWER_ROLES = frozenset(
+    {"tool", "function", "tool_response", "tool_result", "toolresult", "observation"}
+)
+_USER_ROLES = frozenset({"user", "human", "humanmessage", "user_prompt", "humanmessagechunk"})
+_MODEL_ROLES = frozenset(
+    {"assistant", "ai", "model", "aimessage", "aimessagechunk", "bot", "agent"}
+)
+_SKIPPED = frozenset(
+    "additional_kwargs response_metadata usage usage_metadata metadata invalid_tool_calls tools "
+    "tool_definitions generation_info llm_output model_config config function_declarations "
+    "generation_config tool_config safety_ratings lc_attributes".split()
+)
+_NAMES = ("name", "tool_name", "toolName", "function_name", "functionName", "tool")
+_IDS = ("id", "call_id", "tool_call_id", "toolCallId", "toolUseId", "tool_use_id", "callId")
+_ANSWER_IDS = ("tool_call_id", "toolCallId", "tool_use_id", "toolUseId", "call_id", "callId", "id")
+_ARGUMENTS = ("arguments", "args", "input", "parameters", "params", "args_json", "argsText")
+_CONTENT = (
+    "response",
+    "result",
+    "output",
+    "content",
+    "return",
+    "return_value",
+    "text",
+    "error",
+    "value",
+)
+
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+@lru_cache(maxsize=4_096)
+def _tag(word: str) -> str:
+    return _CAMEL.sub("_", word[:60]).replace("-", "_").replace(" ", "_").lower()
+
+
+def read(value: Value) -> Messages:
+    """Asks, answers and the first user message in `value`: text, dict or list of messages."""
+    walk = _Walk()
+    walk.visit(decode(value), "", "", 0)
+    return Messages(tuple(walk.asks), tuple(walk.answers), walk.request)
+
+
+class _Walk:
+    """Collects while walking; `asks` hold each call id once."""
+
+    def __init__(self) -> None:
+        self.asks: list[Ask] = []
+        self.answers: list[Answer] = []
+        self.request = ""
+        self._ids: set[str] = set()
+
+    def visit(self, value: Value, tag: str, role: str, depth: int) -> None:
+        """`tag`: the key under which `value` stands; `role`: of the message around it."""
+        if depth > DEPTH or len(self.asks) + len(self.answers) > ITEMS:
+            return
+        if isinstance(value, list):
+            for item in value:
+                self.visit(item, tag, role, depth + 1)
+        elif isinstance(value, dict):
+            self._dict(value, tag, role, depth)
+        elif isinstance(value, str):
+            self._text(value, tag, role, depth)
+
+    def _text(self, text: str, tag: str, role: str, depth: int) -> None:
+        if "(" in text and _REPR.search(text):
+            for call in _repr_calls(text):
+                self._repr(call, role)
+        elif text[:1] in "[{" and (tag in _CARRIERS or _ASK.match(tag)):
+            inner = decode(text)
+            if not isinstance(inner, str):
+                self.visit(inner, tag, role, depth + 1)
+        if role in _USER_ROLES and not self.request and text.strip():
+            self.request = text[:REQUEST_CHARACTERS]
+
+    def _dict(self, value: dict[str, Value], tag: str, role: str, depth: int) -> None:
+        kind = value.get("type") or value.get("kind") or value.get("part_kind") or ""
+        own = _tag(kind) if isinstance(kind, str) else ""
+        told = value.get("role") or value.get("_role")
+        if isinstance(told, str) and told:
+            role = _tag(told.rsplit(".", 1)[-1])
+        elif own in _USER_ROLES or own in _MODEL_ROLES or own in ("system", "developer"):
+            role = own
+        elif own == "tool" and ("content" in value or "data" in value):
+            role = own
+        identifiers = value.get("id")
+        if value.get("lc") and isinstance(identifiers, list) and identifiers:
+            role = _tag(str(identifiers[-1])).replace("_message", "message").replace("_", "")
+            role = "tool" if role.startswith("tool") else role
+        for word in (own, tag):
+            if not word:
+                continue
+            if _ANSWER.search(word) and self._answer(value, depth):
+                return
+            if _ASK.match(word) and self._ask(value, word):
+                return
+        if role in _ANSWER_ROLES and self._answer_message(value, depth):
+            return
+        if own == "function" and isinstance(value.get("function"), dict) and self._ask(value, own):
+            return
+        self._children(value, role, depth)
+
+    def _children(self, value: dict[str, Value], role: str, depth: int) -> None:
+        if role in _USER_ROLES and not self.request:
+            self._take_request(value)
+        for key, item in value.items():
+            if key in _SKIPPED and not (key == "additional_kwargs" and not value.get("tool_calls")):
+                continue
+            if isinstance(item, (dict, list)) or (isinstance(item, str) and item):
+                self.visit(item, _tag(key), role, depth + 1)
+
+    def _take_request(self, value: dict[str, Value]) -> None:
+        for key in ("content", "text", "parts", "contents"):
+            text = _plain_text(value.get(key), 0)
+            if text.strip():
+                self.request = text[:REQUEST_CHARACTERS]
+                return
+
+    def _ask(self, value: dict[str, Value], word: str) -> bool:
+        function = value.get("function") or value.get("function_call") or value.get(word)
+        inner = function if isinstance(function, dict) else value
+        tool = _first_text(inner, _NAMES) or _first_text(value, _NAMES)
+        if not tool and isinstance(function, str):
+            tool = function
+        call_id = _first_text(value, _IDS) or _first_text(inner, _IDS)
+        raw = _first(inner, _ARGUMENTS)
+        if raw is None and inner is not value:
+            raw = _first(value, _ARGUMENTS)
+        if not tool:
+            if raw is None or not word.endswith("_call"):
+                return False
+            tool = word.removesuffix("_call")
+        if raw is None and not call_id and _first(value, _CONTENT) is not None:
+            return False
+        decoded = arguments(raw)
+        provider = word.startswith(("server_", "web_search", "code_", "file_search", "mcp_"))
+        self._add(Ask(call_id, tool, decoded.value, decoded.state, provider))
+        if provider or "output" in value or "result" in value:
+            told = _first(value, ("output", "result", "error"))
+            if told is not None and call_id:
+                failed = value.get("error") is not None
+                self.answers.append(Answer(call_id, tool, result(told), failed or None))
+        return True
+
+    def _add(self, ask: Ask) -> None:
+        if ask.call_id:
+            if ask.call_id in self._ids:
+                return
+            self._ids.add(ask.call_id)
+        self.asks.append(ask)
+
+    def _answer(self, value: dict[str, Value], depth: int) -> bool:
+        call_id = _first_text(value, _ANSWER_IDS)
+        tool = _first_text(value, _NAMES)
+        if not call_id and not tool:
+            return False
+        content = _first(value, _CONTENT)
+        self.answers.append(
+            Answer(call_id, tool, result(_denial(content)), _failed(value, content))
+        )
+        return True
+
+    def _answer_message(self, value: dict[str, Value], depth: int) -> bool:
+        """A message of role tool: parts that are answers, else the message as a whole."""
+        for key in ("data", "kwargs"):
+            inner = value.get(key)
+            if isinstance(inner, dict) and "content" in inner:
+                return self._answer_message(inner, depth)
+        before = len(self.answers)
+        for key in ("parts", "content", "contents", "_content"):
+            part = value.get(key)
+            if isinstance(part, list):
+                self.visit(part, "", "tool_message", depth + 1)
+        if len(self.answers) > before:
+            own_id = _first_text(value, _ANSWER_IDS[:-1])
+            last = self.answers[-1]
+            if own_id and not last.call_id:
+                self.answers[-1] = last._replace(call_id=own_id)
+            return True
+        call_id = _first_text(value, _ANSWER_IDS[:-1])
+        tool = _first_text(value, _NAMES)
+        content = _first(
+            value, ("content", "parts", "contents", "text", "output", "result", "response")
+        )
+        if content is None and not call_id:
+            return False
+        if not call_id and isinstance(content, dict) and content.get("type") == "function":
+            return True
+        if not call_id:
+            call_id = text_of(value.get("id"))
+        self.answers.append(
+            Answer(call_id, tool, result(_flat_parts(content)), _failed(value, content))
+        )
+        return True
+
+    def _repr(self, call: Mapping[str, Value], role: str) -> None:
+        tool = _first_text(call, _NAMES)
+        if not tool:
+            return
+        content = call.get("result")
+        if content is not None or role in _ANSWER_ROLES:
+            return
+        decoded = arguments(_first(call, _ARGUMENTS))
+        self._add(Ask(_first_text(call, ("call_id", "tool_call_id", "id")), tool, *decoded))
+
+
+_CARRIERS = frozenset(
+    {"content", "text", "message", "messages", "value", "kwargs", "output", "input"}
+)
+
+
+def _first(value: Mapping[str, Value], names: tuple[str, ...]) -> Value:
+    for name in names:
+        found = value.get(name)
+        if found is not None:
+            return found
+    return None
+
+
+def _first_text(value: Mapping[str, Value], names: tuple[str, ...]) -> str:
+    for name in names:
+        found = value.get(name)
+        if isinstance(found, (str, int)) and not isinstance(found, bool):
+            text = text_of(found)
+            if text:
+                return text
+    return ""
+
+
+def _failed(value: Mapping[str, Value], content: Value) -> bool | None:
+    for key in ("is_error", "isError"):
+        flag = value.get(key)
+        if isinstance(flag, bool):
+            return flag
+    status = value.get("status")
+    if isinstance(status, str):
+        if status.lower() in ("error", "failed", "failure"):
+            return True
+        if status.lower() in ("success", "completed"):
+            return None
+    if value.get("error") is not None and content is value.get("error"):
+        return True
+    kind = value.get("type") or value.get("part_kind")
+    if isinstance(kind, str) and ("retry" in kind or kind.endswith("error")):
+        return True
+    if isinstance(content, dict) and str(content.get("type", "")).startswith(
+        ("error", "execution-denied")
+    ):
+        return True
+    return None
+
+
+def _denial(content: Value) -> Value:
+    """Vercel's typed outputs: `{"type": "text", "value": ...}` to the value."""
+    if isinstance(content, dict) and content.keys() <= {"type", "value", "providerOptions"}:
+        if content.get("type") in ("text", "json", "error-text", "error-json", "content"):
+            return content.get("value")
+    return content
+
+
+def _flat_parts(content: Value) -> Value:
+    if isinstance(content, list) and content and all(isinstance(item, dict) for item in content):
+        inner = [cast("dict[str, Value]", item).get("message_content", item) for item in content]
+        texts = [text_block(item) for item in inner]
+        return "\n".join(texts) if any(texts) else content
+    return content
+
+
+def _plain_text(value: Value, depth: int) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and depth < 4:
+        return "\n".join(filter(None, (_plain_text(item, depth + 1) for item in value)))
+    if isinstance(value, dict) and depth < 4:
+        for key in ("text", "content", "message_content", "value"):
+            if key in value:
+                return _plain_text(value[key], depth + 1)
+    return ""
+
+
+_REPR = re.compile(
+    r"\b[A-Z]\w*(?:ToolCall|ToolUse|FunctionCall|ToolRequest)\w*\(|\bToolCall\w*\(|\bFunctionCall\w*\("
+)
+_REPR_BYTES = 65_536
+
+
+def _repr_calls(text: str) -> Iterator[Mapping[str, Value]]:
+    """Keyword arguments of each `SomethingToolCall(name='x', arguments='{}', ...)` in `text`."""
+    for found in _REPR.finditer(text):
+        if found.group(0).endswith(("Result(", "Output(", "Function(")):
+            continue
+        end = _closing(text, found.end() - 1)
+        if end <= 0:
+            continue
+        try:
+            tree = ast.parse(text[found.start() : end], mode="eval").body
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if isinstance(tree, ast.Call):
+            yield _keywords(tree, 0)
+
+
+def _keywords(tree: ast.Call, depth: int) -> dict[str, Value]:
+    taken: dict[str, Value] = {}
+    for keyword in tree.keywords:
+        if keyword.arg is None:
+            continue
+        if isinstance(keyword.value, ast.Call) and depth < 2:
+            taken.update(_keywords(keyword.value, depth + 1))
+            continue
+        try:
+            taken[keyword.arg] = plain(ast.literal_eval(keyword.value))
+        except (ValueError, TypeError, MemoryError, RecursionError):
+            continue
+    return taken
+
+
+def _closing(text: str, start: int) -> int:
+    """Position after the parenthesis that closes the one at `start`, 0 if there is none."""
+    depth, quote, at = 0, "", start
+    end = min(len(text), start + _REPR_BYTES)
+    while at < end:
+        letter = text[at]
+        if quote:
+            if letter == "\\":
+                at += 1
+            elif letter == quote:
+                quote = ""
+        elif letter in "'\"":
+            quote = letter
+        elif letter in "([{":
+            depth += 1
+        elif letter in ")]}":
+            depth -= 1
+            if depth == 0:
+                return at + 1
+        at += 1
+    return 0
+
+
+def unflatten(attributes: Mapping[str, Value], prefix: str) -> Value:
+    """`prefix.0.role = x`, `prefix.0.parts.1.name = y`, ... as nested lists and dicts."""
+    root: dict[str, Value] = {}
+    start = len(prefix) + 1
+    for name, value in attributes.items():
+        if not name.startswith(prefix) or len(name) <= start or name[start - 1] != ".":
+            continue
+        at = root
+        path = name[start:].split(".")
+        if len(path) > DEPTH:
+            continue
+        for step in path[:-1]:
+            below = at.get(step)
+            if not isinstance(below, dict):
+                below = {}
+                at[step] = below
+            at = below
+        at[path[-1]] = value
+    return _listed(root)
+
+
+def _listed(value: Value) -> Value:
+    if not isinstance(value, dict):
+        return value
+    if value and all(key.isdecimal() for key in value):
+        return [_listed(value[key]) for key in sorted(value, key=int)]
+    return {key: _listed(item) for key, item in value.items()}
+
+
+@lru_cache(maxsize=512)
+def offered_in_text(text: str) -> tuple[tuple[str, str], ...]:
+    """`offered` of a JSON text, remembered: every model call of a session repeats it."""
+    return offered(decode(text))
+
+
+def offered(value: Value) -> tuple[tuple[str, str], ...]:
+    """(name, description) of each tool in a definition list of any vendor's shape, sorted."""
+    found: dict[str, str] = {}
+    _collect_tools(value, found, 0)
+    return tuple(sorted(found.items()))
+
+
+def _collect_tools(value: Value, found: dict[str, str], depth: int) -> None:
+    if depth > 6 or len(found) > 500:
+        return
+    if isinstance(value, str):
+        if value[:1] in "[{":
+            inner = decode(value)
+            if not isinstance(inner, str):
+                _collect_tools(inner, found, depth + 1)
+        elif depth and value and " " not in value and len(value) < 100:
+            found.setdefault(value, "")
+        return
+    if isinstance(value, list):
+        for item in value:
+            _collect_tools(item, found, depth + 1)
+        return
+    if not isinstance(value, dict):
+        return
+    name = value.get("name")
+    if isinstance(name, str) and name:
+        told = value.get("description")
+        found.setdefault(name, told[:500] if isinstance(told, str) else "")
+        return
+    for key in (
+        "function",
+        "tool",
+        "json_schema",
+        "toolSpec",
+        "functionDeclarations",
+        "function_declarations",
+        "function_tools",
+        "output_tools",
+        "tools",
+    ):
+        if key in value:
+            _collect_tools(value[key], found, depth + 1)

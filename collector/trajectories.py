@@ -1,0 +1,206 @@
+"""Trajectories out of the calls of their traces: joined across traces, judged, ordered, numbered."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from contracts.trajectory import Call, Outcome, Trajectory
+
+from collector.calls import Draft, TraceCalls
+from collector.identity import match_name
+from collector.messages import Answer
+from collector.outcomes import flat, outcome_of_failure, refusal, says_failed, says_refused
+from collector.values import text_of
+
+_DENIES = re.compile(r"den(?:y|ied)|reject|block|refus|disallow|cancel|forbid|^false$|^no$", re.I)
+
+CALLS_WITH_NOTHING = 3
+"""So many calls of several tools, all with `{}`, mean hidden inputs: some SDKs write that."""
+
+
+def build(
+    key: str,
+    traces: Sequence[TraceCalls],
+    state: Literal["open", "complete", "reopened"],
+    judged: int,
+) -> Trajectory:
+    """The trajectory `key` out of the traces that have a part in it; a function of their set."""
+    ordered = sorted(traces, key=lambda trace: (trace.started_ns, trace.trace_id))
+    segments = [trace.segments[key] for trace in ordered]
+    answers: dict[str, Answer] = {}
+    for trace in ordered:
+        for call_id, answer in trace.answers.items():
+            answers.setdefault(call_id, answer)
+    placed = [
+        (draft, trace)
+        for trace, segment in zip(ordered, segments, strict=True)
+        for draft in segment.drafts
+    ]
+    placed = _once(placed)
+    placed.sort(key=lambda item: (item[0].place[0], item[1].trace_id, item[0].place[1:]))
+    first = segments[0]
+    leading = min(
+        ordered,
+        key=lambda trace: (not trace.named, not trace.agent, trace.started_ns, trace.trace_id),
+    )
+    agent = leading.agent or first.service
+    hidden = _hidden(placed)
+    has_spans = any(trace.has_spans for trace in ordered)
+    told = any(draft.executed and draft.has_result for draft, _ in placed)
+    calls = tuple(
+        _call(key, step, draft, trace, agent, first.conversation, answers, hidden, has_spans, told)
+        for step, (draft, trace) in enumerate(placed)
+    )
+    return Trajectory(
+        trajectory_id=key,
+        grouped_by="conversation" if first.conversation else "trace",
+        environment=first.environment,
+        service=first.service,
+        agent=agent,
+        agent_version=leading.version or next((t.version for t in ordered if t.version), ""),
+        model=leading.model or next((t.model for t in ordered if t.model), ""),
+        conversation_id=first.conversation,
+        user_id=next((t.user for t in ordered if t.user), ""),
+        started_ns=min(trace.started_ns for trace in ordered),
+        ended_ns=max(trace.ended_ns for trace in ordered),
+        last_received_ns=max(trace.received_ns for trace in ordered),
+        state=state,
+        request=next((trace.request for trace in ordered if trace.request), ""),
+        trace_ids=tuple(sorted({trace.trace_id for trace in ordered if trace.trace_id})),
+        judged_calls=judged,
+        calls=calls,
+    )
+
+
+Placed = list[tuple[Draft, TraceCalls]]
+
+
+def _once(placed: Placed) -> Placed:
+    """Without asks that another trace repeats or executes (interrupted runs, resumed)."""
+    executed: dict[str, Draft] = {}
+    seen: set[str] = set()
+    kept: Placed = []
+    for draft, _ in placed:
+        if draft.executed and draft.call_id:
+            executed.setdefault(draft.call_id, draft)
+    for draft, trace in placed:
+        if draft.call_id and not draft.executed:
+            run = executed.get(draft.call_id)
+            if (run is not None and match_name(run.tool) == match_name(draft.tool)) or (
+                draft.call_id in seen
+            ):
+                continue
+            seen.add(draft.call_id)
+        kept.append((draft, trace))
+    return kept
+
+
+def _hidden(placed: Placed) -> bool:
+    drafts = [draft for draft, _ in placed]
+    return (
+        len(drafts) >= CALLS_WITH_NOTHING
+        and len({draft.tool for draft in drafts}) > 1
+        and all(draft.arguments_state == "object" and draft.arguments == {} for draft in drafts)
+    )
+
+
+def _call(
+    key: str,
+    step: int,
+    draft: Draft,
+    trace: TraceCalls,
+    top_agent: str,
+    conversation: str,
+    answers: dict[str, Answer],
+    hidden: bool,
+    has_spans: bool,
+    told: bool,
+) -> Call:
+    fact = draft.fact
+    answer = answers.get(draft.call_id) if draft.call_id else None
+    if answer is None:
+        answer = draft.answer
+    outcome, error = _outcome(draft, answer, has_spans, told)
+    result = draft.result
+    if not draft.has_result and answer is not None:
+        result = answer.content
+    agent = draft.agent or top_agent
+    parent = draft.parent_agent or (top_agent if draft.delegated and agent != top_agent else "")
+    return Call(
+        trajectory_id=key,
+        step=step,
+        trace_id=fact.trace_id,
+        span_id="" if fact.span_id.startswith("log:") else fact.span_id,
+        call_id=draft.call_id,
+        started_ns=draft.place[0],
+        duration_ns=max(0, draft.end_ns - draft.place[0]),
+        environment=fact.environment,
+        service=fact.service,
+        agent=agent,
+        agent_version=draft.version or trace.version,
+        parent_agent=parent,
+        model=draft.model or trace.model,
+        conversation_id=conversation,
+        user_id=draft.user,
+        tool=draft.tool,
+        arguments=None if hidden else draft.arguments,
+        arguments_state="absent" if hidden else draft.arguments_state,
+        result=result,
+        outcome=outcome,
+        error=error,
+        dialect=fact.dialect,
+        source=fact.source,
+        received_ns=fact.received_ns,
+        tool_description=draft.description,
+        tools_offered=tuple(name for name, _ in draft.offered),
+    )
+
+
+def _outcome(
+    draft: Draft, answer: Answer | None, has_spans: bool, told: bool
+) -> tuple[Outcome, str]:
+    content = answer.content if answer is not None else None
+    words = flat(content)
+    if draft.decision and _DENIES.search(draft.decision):
+        return "denied", draft.error or words
+    if not draft.executed:
+        return _outcome_of_ask(draft, answer, words, has_spans)
+    if draft.failed:
+        outcome = outcome_of_failure(draft.error or flat(draft.result), draft.error_type)
+        if outcome == "error":
+            outcome = refusal(flat(draft.result)) or refusal(words) or "error"
+        return outcome, draft.error or text_of(draft.result) or words
+    refused = says_refused(draft.result)
+    if not refused and not draft.has_result and answer is not None:
+        refused = refusal(words, loose=True)
+    if refused:
+        return refused, flat(draft.result) or words
+    if answer is not None and answer.failed:
+        return refusal(words) or "error", words
+    if isinstance(draft.result, dict) and draft.result.get("is_error") is True:
+        return refusal(flat(draft.result)) or "error", flat(draft.result)
+    if told and not draft.has_result and answer is None and draft.arguments_state == "object":
+        return ("ok", "") if draft.fact.kind != "tool" or draft.fact.target else ("denied", "")
+    return "ok", ""
+
+
+def _outcome_of_ask(
+    draft: Draft, answer: Answer | None, words: str, has_spans: bool
+) -> tuple[Outcome, str]:
+    """The outcome of a call without a span of its own (CONVENTIONS 0.5)."""
+    wanted = match_name(draft.tool)
+    missing = bool(draft.offered) and all(match_name(name) != wanted for name, _ in draft.offered)
+    if answer is None:
+        if draft.provider:
+            return "ok", ""
+        return ("unknown_tool", "") if missing else ("unknown", "")
+    refused = refusal(words, loose=True)
+    if refused:
+        return refused, words
+    if missing and not draft.provider:
+        return "unknown_tool", words
+    failed = bool(answer.failed) or says_failed(answer.content)
+    if has_spans and not draft.provider:
+        # This SDK records executions, and the model was answered without one: it never ran.
+        return ("error" if failed and not answer.failed else "denied"), words
+    return ("error", words) if failed else ("ok", "")

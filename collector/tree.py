@@ -1,0 +1,182 @@
+"""Ancestry of the facts of one trace, and what hangs on it: agents, conversations, users, models."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+
+from collector.facts import Fact
+from collector.identity import is_named, match_name
+
+STEPS = 10_000
+"""Links followed from one span upwards at most; a longer or cyclic chain ends there."""
+
+CLOCK_SLACK_NS = 5_000_000
+"""Browsers' and Node's clocks tick in milliseconds: a child may start before its parent by some."""
+
+
+class Tree:
+    """The facts of a trace in canonical order, each with its ancestors, nearest first."""
+
+    def __init__(self, facts: Iterable[Fact], links: Mapping[str, str]) -> None:
+        self.facts: Sequence[Fact] = sorted(facts, key=lambda f: (f.start_ns, f.end_ns, f.span_id))
+        self._by_id = {fact.span_id: fact for fact in self.facts}
+        self._links = links
+        self._above: dict[str, tuple[Fact, ...]] = {}
+        self._names = frozenset(f.agent for f in self.facts if f.kind == "agent" and f.agent)
+        self._explicit = any(is_named(name) for name in self._names)
+        self._chats: dict[str, tuple[list[int], list[Fact]]] | None = None
+        conversations = [f for f in self.facts if f.conversation]
+        self.primary = min(
+            conversations,
+            key=lambda f: (f.kind == "link", len(self.above(f)), f.start_ns, f.span_id),
+            default=None,
+        )
+
+    def above(self, fact: Fact) -> tuple[Fact, ...]:
+        """The facts among the span's ancestors, nearest first."""
+        found = self._above.get(fact.span_id)
+        if found is None:
+            chain: list[Fact] = []
+            seen = {fact.span_id}
+            parent = fact.parent_id
+            for _ in range(STEPS):
+                if not parent or parent in seen:
+                    break
+                seen.add(parent)
+                known = self._by_id.get(parent)
+                if known is not None:
+                    chain.append(known)
+                    parent = known.parent_id
+                else:
+                    parent = self._links.get(parent, "")
+            found = tuple(chain)
+            self._above[fact.span_id] = found
+        return found
+
+    def own_name(self, fact: Fact) -> str:
+        """The agent a span names itself, "" if it names none or one that is not to be trusted."""
+        if fact.kind == "agent":
+            if fact.agent and (is_named(fact.agent) or not fact.label):
+                return fact.agent
+            return "" if self._explicit else fact.label
+        if fact.agent and fact.agent in self._names:
+            return fact.agent
+        if is_named(fact.agent) and not (self._explicit and self._named_above(fact)):
+            return fact.agent
+        return ""
+
+    def _named_above(self, fact: Fact) -> bool:
+        return any(one.kind == "agent" and is_named(one.agent) for one in self.above(fact))
+
+    def agents(self, fact: Fact) -> list[str]:
+        """Names of the agents around a span, the acting one first, then who called it, and so on."""
+        names: list[str] = []
+        own = self.own_name(fact)
+        if own:
+            names.append(own)
+        for one in self.above(fact):
+            name = one.target if one.kind == "tool" and one.target else self.own_name(one)
+            if one.kind == "handoff" or (one.kind == "link" and not name):
+                continue
+            if name and name not in names[-1:]:
+                names.append(name)
+            if one.kind == "tool" and one.target:
+                caller = self.own_name(one)
+                if caller and caller != name:
+                    names.append(caller)
+        if not names and fact.agent and not is_named(fact.agent):
+            return []
+        return names
+
+    def conversation(self, fact: Fact) -> Fact | None:
+        """The fact that names the conversation: the topmost around the span, agents' spans first."""
+        top: Fact | None = fact if fact.conversation else None
+        top_link: Fact | None = None
+        for one in self.above(fact):
+            if one.conversation:
+                if one.kind == "link":
+                    top_link = one
+                else:
+                    top = one
+        if top is not None and top.kind == "link":
+            top, top_link = None, top
+        return top or top_link or self.primary
+
+    def user(self, fact: Fact) -> str:
+        """The user: of the span, else the nearest ancestor, else any fact of the trace."""
+        if fact.user:
+            return fact.user
+        for one in self.above(fact):
+            if one.user:
+                return one.user
+        return next((one.user for one in self.facts if one.user), "")
+
+    def version(self, fact: Fact) -> str:
+        """The agent's version: of the span, else of the nearest ancestor of the same service."""
+        if fact.version:
+            return fact.version
+        return next(
+            (a.version for a in self.above(fact) if a.version and a.service == fact.service), ""
+        )
+
+    def chat_before(self, fact: Fact) -> Fact | None:
+        """The model call that led to a span: the latest before it under the nearest ancestor."""
+        if self._chats is None:
+            self._chats = self._index_chats()
+        for one in (*(a.span_id for a in self.above(fact)), ""):
+            starts, chats = self._chats.get(one, ((), ()))
+            at = bisect_right(starts, fact.start_ns + CLOCK_SLACK_NS)
+            if at:
+                return chats[at - 1]
+        return None
+
+    def _index_chats(self) -> dict[str, tuple[list[int], list[Fact]]]:
+        index: dict[str, tuple[list[int], list[Fact]]] = {}
+        for chat in self.facts:
+            if chat.kind == "chat" and (chat.model or chat.offered):
+                for one in (*(a.span_id for a in self.above(chat)), "", chat.span_id):
+                    starts, chats = index.setdefault(one, ([], []))
+                    starts.append(chat.start_ns)
+                    chats.append(chat)
+        return index
+
+    def model(self, fact: Fact, asked_by: Fact | None) -> str:
+        """The model that acted: the span's own, its asker's, the latest before, the agent's."""
+        if fact.model:
+            return fact.model
+        for chat in (asked_by, self.chat_before(fact)):
+            if chat is not None:
+                if chat.model:
+                    return chat.model
+                found = next((a.model for a in self.above(chat) if a.model), "")
+                if found:
+                    return found
+        for one in self.above(fact):
+            if one.model:
+                return one.model
+        models = {one.model for one in self.facts if one.model}
+        return models.pop() if len(models) == 1 else ""
+
+    def top_agent(self) -> Fact | None:
+        """The outermost agent's fact: one with a name of its own before one without."""
+        agents = [f for f in self.facts if f.kind == "agent" and not f.span_id.startswith("log:")]
+        return min(
+            agents,
+            key=lambda f: (not self.own_name(f), len(self.above(f)), f.start_ns, f.span_id),
+            default=None,
+        )
+
+    def under_same_agent(self, one: Fact, other: Fact) -> bool:
+        """Whether two spans share their nearest agent span."""
+        return self._agent_above(one) == self._agent_above(other)
+
+    def _agent_above(self, fact: Fact) -> str:
+        return next((a.span_id for a in self.above(fact) if a.kind == "agent"), "")
+
+
+def same_tool(one: str, other: str) -> bool:
+    """Whether two names mean one tool: equal, or one with a plugin's or server's prefix."""
+    a, b = match_name(one), match_name(other)
+    if a == b:
+        return True
+    longer, shorter = (a, b) if len(a) > len(b) else (b, a)
+    return len(shorter) > 2 and longer.endswith(shorter) and longer[-len(shorter) - 1] in "._/:"
