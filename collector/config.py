@@ -1,5 +1,6 @@
 """Settings of the collector: OTLP listeners, decoding limits and Kafka. Units are in the names."""
 
+import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -15,8 +16,8 @@ MIB = 1024 * 1024
 class DecodeLimits(BaseModel):
     """What one payload and one span may hold. What is beyond is cut and flagged, or set aside.
 
-    `payload_bytes`: a bigger payload becomes a dead letter; 16 MiB is the inflated cap of the OTLP
-    receivers and well above Kafka's default of 1 MiB. `payload_values`: messages or brackets in a
+    `payload_bytes`: a bigger payload becomes a dead letter; 20 MiB is what the OTLP receivers let
+    in, Kafka's own default is 1 MiB. `payload_values`: messages or brackets in a
     payload over 1 MiB; real spans need one per 30 bytes or more, a bomb of empty ones needs one per
     2 bytes and 40 times its size in memory. `value_chars`: longest text kept whole; agents do send
     tool arguments and chat histories of hundreds of kB, so 1 MiB. `attributes`: per span or event;
@@ -27,7 +28,7 @@ class DecodeLimits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    payload_bytes: int = Field(default=16 * MIB, gt=0)
+    payload_bytes: int = Field(default=20 * MIB, gt=0)
     payload_values: int = Field(default=500_000, gt=0)
     value_chars: int = Field(default=MIB, gt=0)
     key_chars: int = Field(default=4_096, gt=0)
@@ -39,28 +40,19 @@ class DecodeLimits(BaseModel):
 
 
 class OtlpConfig(BaseModel):
-    """OTLP receivers. An address of null switches that receiver off.
-
-    `request_bytes`: largest body as sent; `limits.payload_bytes` bounds it inflated.
-    `inflate_ratio`: largest ratio of the two. `queue_bytes`, `queue_requests`: what may wait for
-    its commit before senders are told to come back. `commit_timeout_s`: how long a request waits
-    for its commit before it is answered 503.
+    """OTLP receivers; an address of null switches that receiver off. `limits`: of every payload,
+    whichever way it came.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     http: str | None = "127.0.0.1:4318"
     grpc: str | None = "127.0.0.1:4317"
-    request_bytes: int = Field(default=4 * MIB, gt=0)
-    inflate_ratio: int = Field(default=100, gt=0)
-    queue_bytes: int = Field(default=64 * MIB, gt=0)
-    queue_requests: int = Field(default=1_000, gt=0)
-    commit_timeout_s: float = Field(default=10.0, gt=0)
     limits: DecodeLimits = DecodeLimits()
 
 
 class KafkaConfig(BaseModel):
-    """A Kafka source. Exactly one of `topics` and `topic_pattern`; without either, `otlp_spans`.
+    """A Kafka source. `topics` or `topic_pattern`, not both.
 
     `topic_pattern`: regular expression that a topic's whole name must match. `log_topics`: those of
     the topics whose records are OTLP logs. `group_id`: only where offsets are committed as a
@@ -78,7 +70,7 @@ class KafkaConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bootstrap_servers: tuple[str, ...] = Field(min_length=1)
-    topics: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ("otlp_spans",)
     topic_pattern: str | None = None
     log_topics: tuple[str, ...] = ("otlp_logs",)
     group_id: str = "telltale"
@@ -106,21 +98,17 @@ class KafkaConfig(BaseModel):
     backoff_s: float = Field(default=0.5, gt=0)
     backoff_max_s: float = Field(default=15.0, gt=0)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _default_topic(cls, values: object) -> object:
-        if (
-            isinstance(values, dict)
-            and not values.get("topics")
-            and not values.get("topic_pattern")
-        ):
-            return {**values, "topics": ("otlp_spans",)}
-        return values
-
     @model_validator(mode="after")
     def _consistent(self) -> "KafkaConfig":
-        if self.topics and self.topic_pattern:
-            raise ValueError("topics and topic_pattern: give one of the two")
+        if self.topic_pattern is None and not self.topics:
+            raise ValueError("topics: name at least one, or give topic_pattern")
+        if self.topic_pattern is not None:
+            if "topics" in self.model_fields_set:
+                raise ValueError("topics and topic_pattern: give one of the two")
+            try:
+                re.compile(self.topic_pattern)
+            except re.error as error:
+                raise ValueError(f"topic_pattern: {error}") from error
         if self.security_protocol == "SASL_PLAINTEXT" and not self.insecure:
             raise ValueError(
                 "security_protocol: SASL_PLAINTEXT sends the password unencrypted; "
