@@ -40,14 +40,18 @@ class DecodeLimits(BaseModel):
 
 
 class OtlpConfig(BaseModel):
-    """OTLP receivers; an address of null switches that receiver off. `limits`: of every payload,
-    whichever way it came.
+    """OTLP receivers; an address of null switches that receiver off.
+
+    `queue_requests`, `queue_bytes`: what may wait for its commit before senders are told to come
+    back later. `limits`: of every payload, whichever way it came.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     http: str | None = "127.0.0.1:4318"
     grpc: str | None = "127.0.0.1:4317"
+    queue_requests: int = Field(default=1_000, gt=0)
+    queue_bytes: int = Field(default=64 * MIB, gt=0)
     limits: DecodeLimits = DecodeLimits()
 
 

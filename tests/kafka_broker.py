@@ -22,6 +22,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from collector.config import KafkaConfig
+from collector.kafka_client import Cluster
+from contracts.errors import SourceUnavailable
+
 KAFKA = "4.1.1"
 LOG4J = "2.25.3"
 """The version Kafka's own log4j comes in; without the slf4j binding the broker logs nothing."""
@@ -205,26 +209,21 @@ class Broker:
 
     def _answers(self) -> bool:
         """Whether it lists its topics: the port opens some time before that."""
-        from kafka.admin import KafkaAdminClient
-        from kafka.errors import KafkaError
-
         host, port = self.address.split(":")
         with socket.socket() as probe:
             probe.settimeout(0.5)
             if probe.connect_ex((host, int(port))) != 0:
                 return False
         try:
-            admin = KafkaAdminClient(
-                bootstrap_servers=self.address, bootstrap_timeout_ms=3000, request_timeout_ms=3000
-            )
-        except KafkaError:
+            cluster = Cluster(KafkaConfig(bootstrap_servers=(self.address,), request_timeout_s=3))
+        except SourceUnavailable:
             return False
         try:
-            admin.list_topics()
-        except KafkaError:
+            cluster.topics(None)
+        except SourceUnavailable:
             return False
         finally:
-            admin.close()
+            cluster.close()
         return True
 
     def _java_run(self, *arguments: str) -> None:
