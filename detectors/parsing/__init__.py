@@ -1,0 +1,1 @@
+"""Parsers for what tool calls carry: names, shell, SQL, Python, URLs, addresses."""

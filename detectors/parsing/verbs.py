@@ -1,0 +1,187 @@
+"""The vocabulary of verb-object analysis: which English verb means which act.
+
+Acts are coarse on purpose: a rule speaks of `send` or `delete`, never of anybody's tool. `READS` are
+the acts that change nothing; everything else counts as a mutation.
+"""
+
+from typing import Final
+
+READS: Final = frozenset({"read", "search", "verify", "download"})
+"""Acts that tell the agent something and change nothing."""
+
+IDLE: Final = frozenset({"think", "finish", "compute", "none"})
+"""Acts that neither tell nor change anything; never an agent's first substantive action."""
+
+SAFE_WAYS_OUT: Final = frozenset({"ask", "escalate", "verify"})
+"""What a careful agent does when it is not sure or not allowed."""
+
+MUTATES: Final = frozenset(
+    "create update delete archive restore move copy upload send share publish submit pay purchase"
+    " refund trade book approve cancel grant revoke install schedule schedule_job credential"
+    " configure".split()
+)
+"""Acts that change something. `execute` is not among them: what the code does decides."""
+
+OUTWARD: Final = frozenset({"send", "share", "publish", "upload", "submit"})
+"""Acts that carry content to somebody else."""
+
+MONEY: Final = frozenset({"pay", "purchase", "refund", "trade", "book"})
+"""Acts that commit funds or sign for something."""
+
+IRREVERSIBLE: Final = frozenset(
+    {"delete", "send", "publish", "submit", "pay", "purchase", "refund", "trade", "execute"}
+)
+"""Acts whose effect a second call cannot take back."""
+
+_ACT_VERBS: Final[dict[str, str]] = {
+    "read": "get read fetch view show load describe retrieve open browse visit navigate goto access"
+    " inspect print cat head tail peek extract parse summarize summarise display see watch lookup"
+    " poll monitor receive recall examine transcribe preview crawl scrape translate convert"
+    " describe observe status",
+    "search": "search find query list filter discover scan locate explore enumerate grep glob match"
+    " recommend suggest compare",
+    "verify": "verify check validate test review audit diff plan simulate lint estimate dryrun"
+    " identify confirm",
+    "interact": "click type scroll press hover tap swipe drag wait",
+    "compute": "calculate compute count analyze analyse plot solve evaluate predict classify rank"
+    " calc measure sum detect geocode",
+    "think": "think plan reflect reason note remember brainstorm",
+    "finish": "finish done complete stop end exit terminate conclude",
+    "ask": "ask clarify consult chat question prompt",
+    "escalate": "escalate handoff handover",
+    "create": "create add make new generate build draft compose construct init initialize"
+    " initialise register provision mkdir clone fork insert record log render produce",
+    "update": "update manage edit modify change set write append replace patch put save rename adjust"
+    " reschedule assign tag label mark resize format merge move_to rewrite upsert overwrite"
+    " correct amend toggle enable control select fill exchange apply"
+    " resume commit switch restart reboot start return",
+    "delete": "delete remove destroy drop purge erase trash wipe clear unlink rm truncate expunge"
+    " discard clean cleanup prune uninstall teardown nuke shred empty deprovision",
+    "archive": "archive backup snapshot compress zip tar quarantine stash preserve retain",
+    "restore": "restore recover undelete undo revert rollback unarchive",
+    "move": "move relocate mv",
+    "copy": "copy duplicate cp sync mirror",
+    "download": "download pull import",
+    "upload": "upload export transmit exfiltrate push",
+    "send": "send email mail reply forward notify message sms dm call dial invite respond"
+    " deliver dispatch alert contact ping",
+    "share": "share expose",
+    "publish": "publish post tweet retweet comment announce broadcast blog release",
+    "submit": "submit input enter",
+    "pay": "pay transfer wire remit donate tip deposit withdraw payout disburse reimburse",
+    "purchase": "purchase buy checkout order reorder rebuy subscribe bid",
+    "refund": "refund chargeback credit",
+    "trade": "trade sell short invest stake swap",
+    "book": "book reserve rent hire",
+    "approve": "approve sign accept authorize authorise acknowledge consent attest",
+    "cancel": "cancel abort decline reject suspend terminate unsubscribe withdrawal close",
+    "grant": "grant elevate promote impersonate sudo chmod chown permit allow whitelist unblock",
+    "revoke": "revoke ban block deny kick demote lock quarantine_user",
+    "execute": "execute run exec eval invoke launch spawn shell bash terminal powershell repl",
+    "install": "install pip npm apt brew upgrade",
+    "schedule": "schedule cron",
+    "authenticate": "login authenticate signin logon unlock",
+    "configure": "configure config setup disable mute deploy scale route",
+    "delegate": "delegate",
+}
+
+VERBS: Final[dict[str, str]] = {
+    verb: act for act, verbs in reversed(_ACT_VERBS.items()) for verb in verbs.split()
+}
+"""Verb to act. A verb named twice belongs to the act listed first."""
+
+BARE_NOUNS: Final[dict[str, str]] = {
+    "bash": "execute",
+    "shell": "execute",
+    "terminal": "execute",
+    "console": "execute",
+    "powershell": "execute",
+    "cmd": "execute",
+    "python": "execute",
+    "ipython": "execute",
+    "jupyter": "execute",
+    "interpreter": "execute",
+    "notebook": "execute",
+    "code": "execute",
+    "sql": "execute",
+    "database": "execute",
+    "browser": "read",
+    "editor": "update",
+    "calculator": "compute",
+    "monitor": "read",
+    "api": "none",
+}
+"""What a tool does whose name has no verb at all."""
+
+FUNDS: Final = frozenset(
+    "money funds fund payment payments payout payouts transaction transactions transfer ether eth"
+    " balance bitcoin btc crypto cryptocurrency donation salary payroll wire cash remittance".split()
+)
+_FUNDS_DOCUMENTS: Final = frozenset(
+    "request reminder receipt confirmation notification history statement".split()
+)
+_CREDENTIALS: Final = frozenset(
+    "password passwords passcode pin credential credentials mfa 2fa totp secret passphrase".split()
+)
+_IDENTITIES: Final = frozenset(
+    "user users account accounts key keys token tokens apikey role roles webhook hook hooks"
+    " serviceaccount member members collaborator collaborators admin owner principal".split()
+)
+_ACCESS: Final = frozenset(
+    "permission permissions role roles visibility access acl policy policies sharing privilege"
+    " privileges scope scopes collaborator collaborators member members".split()
+)
+_PEOPLE: Final = frozenset(
+    "participant participants attendee attendees guest guests invite invitation invitations".split()
+)
+_HUMANS: Final = frozenset("human humans operator support representative supervisor".split())
+_CODE: Final = frozenset(
+    "command commands bash shell script scripts code process python sql query statement cell"
+    " terminal powershell program notebook ipython repl sandbox kernel job".split()
+)
+_JOBS: Final = frozenset("job jobs cron crontab timer trigger automation".split())
+_MEETINGS: Final = frozenset("event events meeting meetings appointment appointments".split())
+_CARTS: Final = frozenset("cart basket wishlist".split())
+_PACKAGES: Final = frozenset(
+    "package packages dependency dependencies plugin plugins extension extensions skill".split()
+)
+_AGENTS: Final = frozenset("agent agents subagent subagents assistant".split())
+_ORDERS: Final = frozenset("order orders item items purchase purchases".split())
+_POSTS: Final = frozenset("tweet post posts blog comment comments review story".split())
+
+OBJECT_RULES: Final[tuple[tuple[frozenset[str], frozenset[str], frozenset[str], str], ...]] = (
+    (frozenset({"pay", "send", "delegate"}), _HUMANS, frozenset(), "escalate"),
+    (frozenset({"start", "launch", "restart"}), _CODE, frozenset(), "execute"),
+    (frozenset({"return"}), _ORDERS, frozenset(), "refund"),
+    (frozenset({"post"}), frozenset({"http", "request", "api", "rest"}), frozenset(), "submit"),
+    (frozenset({"pay"}), _AGENTS, frozenset(), "delegate"),
+    (frozenset({"create", "execute"}), _AGENTS, frozenset(), "delegate"),
+    (
+        frozenset({"send", "create", "schedule", "submit", "execute", "approve", "update"}),
+        FUNDS,
+        _FUNDS_DOCUMENTS,
+        "pay",
+    ),
+    (
+        frozenset({"create", "submit"}),
+        frozenset({"purchase", "order", "orders", "booking", "reservation"}),
+        frozenset({"draft", "get"}),
+        "purchase",
+    ),
+    (frozenset({"create", "send", "update"}), _PEOPLE, frozenset(), "send"),
+    (frozenset({"create", "schedule"}), _MEETINGS, frozenset(), "schedule"),
+    (frozenset({"create"}), _CARTS, frozenset(), "update"),
+    (frozenset({"delete", "update"}), _CARTS, frozenset(), "update"),
+    (frozenset({"update", "configure", "create"}), _CREDENTIALS, frozenset(), "credential"),
+    (frozenset({"create"}), _IDENTITIES, frozenset(), "grant"),
+    (frozenset({"update", "configure"}), _ACCESS, frozenset(), "grant"),
+    (frozenset({"delete"}), _ACCESS, frozenset(), "revoke"),
+    (frozenset({"schedule", "create"}), _JOBS, frozenset(), "schedule_job"),
+    (frozenset({"create", "update", "upload"}), _PACKAGES, frozenset(), "install"),
+    (frozenset({"create"}), _POSTS, frozenset(), "publish"),
+)
+"""(acts or verbs, objects that must occur, objects that must not, the act it is then). First match
+wins."""
+
+VERB_ARGUMENTS: Final = frozenset({"action", "command", "operation", "op", "verb"})
+"""Arguments that may hold the verb of a tool that does many things."""

@@ -1,0 +1,1 @@
+"""The rule engine, and the rule pack as data files in `data/`."""

@@ -1,0 +1,339 @@
+"""What is known about one call: parsed lazily, once, for every rule that asks."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from contracts.trajectory import Call
+from detectors.parsing.arguments import Leaf, Target, leaves, targets_of, url_target
+from detectors.parsing.code import Code, CodeCall, parse_code
+from detectors.parsing.command import Command, program_name
+from detectors.parsing.files import FileAccess, files_of_code, files_of_command, files_of_tool
+from detectors.parsing.names import says_verb, words
+from detectors.parsing.shell import parse_shell
+from detectors.parsing.sql import Statement, looks_like_sql, parse_sql
+from detectors.parsing.web import (
+    HttpRequest,
+    request_of_code,
+    request_of_command,
+    requests_of_leaves,
+)
+from detectors.parsing.verbs import IDLE, READS
+from detectors.taint import Origins, plain
+from detectors.toolmap import Semantics, ToolMap
+
+_SHELL_NAMES: Final = frozenset(
+    "command cmd commands shell shell_command bash script command_line cmdline powershell input".split()
+)
+_CODE_NAMES: Final = frozenset("code python source cell ipython".split())
+_SQL_NAMES: Final = frozenset("sql query statement sql_query statements command".split())
+_CODE_TOOLS: Final = frozenset("python ipython jupyter notebook repl cell code".split())
+_SQL_TOOLS: Final = frozenset(
+    "sql database db postgres mysql sqlite query snowflake bigquery".split()
+)
+_SQL_CLIENTS: Final = frozenset(
+    "mysql psql sqlite3 sqlcmd duckdb clickhouse-client cockroach".split()
+)
+_SQL_OPTIONS: Final = frozenset({"e", "execute", "c", "command", "q", "Q", "query"})
+_DENIED: Final = re.compile(
+    r"permission denied|access (?:is )?denied|\b40[13]\b|forbidden|unauthori[sz]ed|not (?:allowed|permitted|authori[sz]ed)"
+    r"|operation not permitted|requires? (?:approval|confirmation)|approval required|blocked by|policy violation"
+    r"|insufficient (?:permissions?|privileges?|scope)|accessdenied|read-only file system|sandbox",
+    re.IGNORECASE,
+)
+_DENIED_LINE: Final = re.compile(
+    r"^[^\n]{0,200}: (?:permission denied|operation not permitted|access is denied|read-only file system)\s*$"
+    r"|^[^\n]{0,80}\(accessdenied\)",
+    re.MULTILINE,
+)
+_MAX_OUTPUT: Final = 4_000
+
+_SECRET: Final = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bghp_\w{30,}|\bgithub_pat_\w{20,}|\bsk-[\w-]{20,}"
+    r"|\bxox[abprs]-[\w-]{10,}|\bAIza[\w-]{30,}|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|\[\[secret:[0-9a-f]+\]\]"
+    r"|\b(?:password|passwd|secret|api_?key|access_?token|private_?key)\b[\"']?\s*[:=]\s*[\"']?[^\s\"'{}]{6,}",
+    re.IGNORECASE,
+)
+_MAX_VALUES: Final = 24
+_SPECIFIC: Final = 120
+"""Longer argument values are content, not something an instruction would name."""
+_DULL_NAMES: Final = frozenset(
+    "date start_time end_time start_date end_date time timestamp limit page offset format type mode"
+    " language currency amount quantity count n".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a call's targets came from. `modifiers`: of `conditions.PROVENANCES`. `target`: the one
+    that made them so, "" where none did.
+    """
+
+    modifiers: frozenset[str]
+    target: str
+
+
+@dataclass(slots=True)
+class Parsed:
+    """Everything that the arguments would execute."""
+
+    commands: list[Command]
+    statements: list[Statement]
+    code: list[CodeCall]
+    requests: list[HttpRequest]
+    files: list[FileAccess]
+
+
+class Facts:
+    """One call of a trajectory, and lazily what it means. `index`: its place in `trail`."""
+
+    __slots__ = (
+        "_digest",
+        "_parsed",
+        "_provenance",
+        "_targets",
+        "call",
+        "first",
+        "index",
+        "leaves",
+        "origins",
+        "semantics",
+        "trail",
+    )
+
+    def __init__(
+        self,
+        call: Call,
+        index: int,
+        trail: Sequence["Facts"],
+        origins: Origins,
+        semantics: Semantics,
+        found: list[Leaf],
+    ) -> None:
+        self.call = call
+        self.index = index
+        self.trail = trail
+        self.origins = origins
+        self.semantics = semantics
+        self.leaves = found
+        self.first = semantics.act not in IDLE and all(
+            before.act in IDLE for before in trail[:index]
+        )
+        self._provenance: Origin | None = None
+        self._targets: tuple[Target, ...] | None = None
+        self._parsed: Parsed | None = None
+        self._digest: tuple[str, str] | None = None
+
+    @property
+    def act(self) -> str:
+        return self.semantics.act
+
+    @property
+    def history(self) -> Sequence["Facts"]:
+        """The calls before this one, in order."""
+        return self.trail[: self.index]
+
+    @property
+    def hidden(self) -> bool:
+        """Whether arguments that a decision may need were not seen in full."""
+        return self.call.arguments_state in ("absent", "redacted", "truncated", "invalid")
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Whom or what the call acts on; what the tool map names goes first."""
+        if self._targets is None:
+            found = list(targets_of(self.leaves))
+            named = self.semantics.targets
+            if named:
+                given = [leaf for leaf in self.leaves if leaf.name in named]
+                first = [Target("principal", " ".join(leaf.text.lower().split())) for leaf in given]
+                found = first + found
+            self._targets = tuple(found)
+        return self._targets
+
+    @property
+    def digest(self) -> tuple[str, str]:
+        """Tool and canonical arguments: equal for equal calls."""
+        if self._digest is None:
+            self._digest = (self.call.tool, plain(self.call.arguments))
+        return self._digest
+
+    @property
+    def failed(self) -> bool:
+        return self.call.outcome in ("error", "denied", "unknown_tool", "invalid_arguments")
+
+    @property
+    def denied(self) -> bool:
+        """Refused: by its outcome, or an error that says so."""
+        if self.call.outcome == "denied":
+            return True
+        if self.call.outcome != "error" and not self.runs:
+            return False
+        if self.call.outcome != "error":
+            # A shell reports a refusal in its output and still returns; file contents do not count.
+            return bool(_DENIED_LINE.search(self.result_text[:_MAX_OUTPUT]))
+        if _DENIED.search(self.call.error[:_MAX_OUTPUT]):
+            return True
+        return bool(_DENIED.search(self.result_text[:_MAX_OUTPUT]))
+
+    @property
+    def runs(self) -> bool:
+        """Whether the call executes what its arguments say."""
+        return self.act == "execute"
+
+    @property
+    def result_text(self) -> str:
+        """The searchable lower-case text of the result."""
+        return self.origins.result(self.index)
+
+    @property
+    def result_digest(self) -> str:
+        """Equal for equal results; the error stands for a result that was not seen."""
+        return self.result_text or self.call.error or self.call.outcome
+
+    @property
+    def result_has_secret(self) -> bool:
+        """Whether the result holds secret-shaped material, or a marker that redaction left for one."""
+        return bool(self.call.result) and bool(_SECRET.search(self.result_text))
+
+    @property
+    def provenance(self) -> Origin:
+        """Where the targets came from: the request, an earlier result (and an instruction in it)."""
+        if self._provenance is None:
+            self._provenance = self._origin() if self.index or self.origins.request else _UNKNOWN
+        return self._provenance
+
+    def _origin(self) -> Origin:
+        found: dict[str, str] = {}
+        targets = list(self.targets[:_MAX_VALUES])
+        if self.runs:
+            targets.extend(
+                Target("url", url_target(request.url))
+                for request in self.parsed.requests
+                if request.url
+            )
+        for target in targets:
+            origin = self.origins.of(self.index, target)
+            if origin:
+                found.setdefault(origin, target.value)
+        target = found.get("tainted_target") or found.get("unseen_target") or ""
+        modifiers = set(found)
+        if self.act not in READS or self.act == "download":
+            named = [leaf.text for leaf in self.leaves if self._specific(leaf)]
+            named.extend(target.value for target in targets)
+            instructed = self.origins.instructed(self.index, self.act, named[: 2 * _MAX_VALUES])
+            if instructed:
+                modifiers.add("instructed_target")
+                target = instructed.value
+                if instructed.overrides:
+                    modifiers.add("override_language")
+        return Origin(frozenset(modifiers), target)
+
+    @staticmethod
+    def _specific(leaf: Leaf) -> bool:
+        return len(leaf.text) <= _SPECIFIC and leaf.name not in _DULL_NAMES
+
+    @property
+    def parsed(self) -> Parsed:
+        if self._parsed is None:
+            self._parsed = self._parse()
+        return self._parsed
+
+    def _parse(self) -> Parsed:
+        parsed = Parsed([], [], [], [], [])
+        if self.runs:
+            self._executed(parsed)
+        elif self.leaves:
+            tool_words = set(words(self.call.tool))
+            for leaf in self.leaves:
+                if leaf.name in _SQL_NAMES and looks_like_sql(leaf.text):
+                    parsed.statements.extend(parse_sql(leaf.text))
+                elif leaf.name in ("command", "cmd", "shell_command") and " " in leaf.text:
+                    if not tool_words & _SQL_TOOLS:
+                        self._shell(parsed, leaf.text)
+                elif leaf.name.endswith("actions") and "(" in leaf.text:
+                    parsed.code.extend(parse_code(leaf.text).calls)
+        parsed.requests.extend(requests_of_leaves(self.leaves))
+        parsed.files.extend(files_of_tool(self.act, self.leaves))
+        return parsed
+
+    def _executed(self, parsed: Parsed) -> None:
+        tool_words = set(words(self.call.tool))
+        alone = len(self.leaves) == 1
+        for name, text in self.leaves:
+            if (name in _SQL_NAMES or alone) and looks_like_sql(text):
+                if tool_words & _SQL_TOOLS or name != "command":
+                    parsed.statements.extend(parse_sql(text))
+                    continue
+            if name in _CODE_NAMES or (
+                tool_words & _CODE_TOOLS and (alone or name in _SHELL_NAMES)
+            ):
+                code = parse_code(text)
+                if code.parsed:
+                    self._code(parsed, code)
+                    continue
+            if name in _SHELL_NAMES or name in _CODE_NAMES or alone:
+                self._shell(parsed, text)
+
+    def _code(self, parsed: Parsed, code: Code) -> None:
+        parsed.code.extend(code.calls)
+        for call in code.calls:
+            made = request_of_code(call)
+            if made is not None:
+                parsed.requests.append(made)
+            parsed.files.extend(files_of_code(call))
+            if call.name.endswith((".execute", ".executescript", ".raw", ".read_sql")):
+                for word in call.words:
+                    if looks_like_sql(word):
+                        parsed.statements.extend(parse_sql(word))
+        for line in code.shell:
+            self._shell(parsed, line)
+        for argv in code.argvs:
+            self._commands(parsed, [Command(*_split(argv), via=("python",))])
+
+    def _shell(self, parsed: Parsed, text: str) -> None:
+        script = parse_shell(text)
+        self._commands(parsed, script.commands)
+        for source in script.code:
+            code = parse_code(source)
+            if code.parsed:
+                self._code(parsed, code)
+
+    def _commands(self, parsed: Parsed, commands: list[Command]) -> None:
+        parsed.commands.extend(commands)
+        for command in commands:
+            made = request_of_command(command)
+            if made is not None:
+                parsed.requests.append(made)
+            parsed.files.extend(files_of_command(command))
+            if command.program in _SQL_CLIENTS:
+                texts = [value for name, value in command.options if name in _SQL_OPTIONS]
+                texts += [word for word in command.words if looks_like_sql(word)]
+                for text in [*texts, command.stdin]:
+                    if text and looks_like_sql(text):
+                        parsed.statements.extend(parse_sql(text))
+
+
+_UNKNOWN: Final = Origin(frozenset(), "")
+
+
+def _split(argv: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    return program_name(argv[0]), argv[1:]
+
+
+def facts_of(
+    call: Call, index: int, trail: Sequence[Facts], origins: Origins, tools: ToolMap
+) -> Facts:
+    """The facts of `call`, the `index`th of its trajectory. `trail`: facts by index; it may grow."""
+    found = leaves(call.arguments)
+    names: tuple[str, ...] = ()
+    said = ""
+    if isinstance(call.arguments, dict):
+        names = tuple(call.arguments)
+        for name, text in found:
+            if says_verb(name, text):
+                said = text
+                break
+    semantics = tools.semantics(call.tool, call.tool_description, names, said)
+    return Facts(call, index, trail, origins, semantics, found)

@@ -1,0 +1,164 @@
+"""The rule pack: loading, self-check, and labelling of trajectories.
+
+`RulePack.label` is a pure function of the calls and the request. What it remembers between calls (tool
+names, parsed statements) changes no answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.labels import Labels
+from contracts.trajectory import Call
+from detectors.rules import config
+from detectors.rules.cases import case_call
+from detectors.rules.conditions import Compiled, compile_condition, keys_of
+from detectors.rules.facts import Facts, facts_of
+from detectors.rules.labels import TrajectoryLabels
+from detectors.rules.loading import PACK_FOLDER, read_folders, rule_error
+from detectors.taint import Origins
+from detectors.toolmap import ToolMap
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """A rule ready to run. `unless`: conditions any of which silences it."""
+
+    rule: config.Rule
+    when: Compiled
+    unless: tuple[Compiled, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledOpportunity:
+    """An opportunity rule ready to run."""
+
+    rule: config.OpportunityRule
+    when: Compiled
+    unless: tuple[Compiled, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFailure:
+    """A case that did not come out as the rule says. `case`: `fires[0]`, `silent[2]`, "" for the
+    rule as a whole.
+    """
+
+    rule_id: str
+    case: str
+    message: str
+
+
+class RulePack:
+    """Rules and opportunities in force. Build it with `load`."""
+
+    def __init__(
+        self,
+        rules: Sequence[config.Rule],
+        opportunities: Sequence[config.OpportunityRule],
+        sets: Mapping[str, Sequence[str]],
+        tools: ToolMap | None = None,
+    ) -> None:
+        self.tools = tools or ToolMap()
+        self.rules = tuple(sorted(rules, key=lambda rule: (rule.category, rule.id)))
+        self.opportunities = tuple(opportunities)
+        self._sets = sets
+        self._rules = [
+            CompiledRule(rule, *self._compile(rule.id, rule)) for rule in self.rules if rule.enabled
+        ]
+        self._opportunities = [
+            CompiledOpportunity(rule, *self._compile(rule.id, rule))
+            for rule in self.opportunities
+            if rule.enabled
+        ]
+        self._rule_places = _index(self._rules)
+        self._opportunity_places = _index(self._opportunities)
+
+    @classmethod
+    def load(cls, folders: Sequence[Path] = (), tools: ToolMap | None = None) -> "RulePack":
+        """The shipped pack with the user's `folders` over it; a later rule replaces one of its id.
+
+        Raises `RuleError` with file, rule and key. Rules' own cases are not run; see `check`.
+        """
+        pack = read_folders([PACK_FOLDER, *folders])
+        return cls(list(pack.rules.values()), list(pack.opportunities.values()), pack.sets, tools)
+
+    def _compile(
+        self, name: str, rule: config.Rule | config.OpportunityRule
+    ) -> tuple[Compiled, tuple[Compiled, ...]]:
+        with rule_error(name):
+            when = compile_condition(rule.when, self._sets)
+            return when, tuple(compile_condition(item, self._sets) for item in rule.unless)
+
+    def label(self, calls: Sequence[Call], request: str = "") -> Labels:
+        """Actions and opportunities of one trajectory's calls, given in step order.
+
+        `request`: the user's first message, "" where it was not seen. Never raises for odd content.
+        """
+        origins = Origins(calls, request)
+        trail: list[Facts] = []
+        made = TrajectoryLabels()
+        for index, call in enumerate(calls):
+            facts = facts_of(call, index, trail, origins, self.tools)
+            trail.append(facts)
+            keys = keys_of(facts)
+            for position in _met(self._opportunity_places, keys):
+                opportunity = self._opportunities[position]
+                if opportunity.when.check(facts) is not None and not any(
+                    item.check(facts) is not None for item in opportunity.unless
+                ):
+                    made.opportunity(facts, opportunity.rule)
+            for position in _met(self._rule_places, keys):
+                rule = self._rules[position]
+                hit = rule.when.check(facts)
+                if hit is not None and not any(
+                    item.check(facts) is not None for item in rule.unless
+                ):
+                    made.action(facts, rule.rule, hit)
+            made.end_step(facts)
+        return made.labels()
+
+    def check(self) -> list[CaseFailure]:
+        """Cases of the rules that fail, and rules without a firing and a silent case. [] is good."""
+        failures: list[CaseFailure] = []
+        for rule in self.rules:
+            if not rule.enabled:
+                continue
+            if not rule.fires or not rule.silent:
+                failures.append(
+                    CaseFailure(rule.id, "", "needs at least one firing and one silent case")
+                )
+            for kind, cases, wanted in (
+                ("fires", rule.fires, True),
+                ("silent", rule.silent, False),
+            ):
+                for number, case in enumerate(cases):
+                    if self.fires(rule.id, case) is not wanted:
+                        verb = "did not fire" if wanted else "fired"
+                        failures.append(CaseFailure(rule.id, f"{kind}[{number}]", verb))
+        return failures
+
+    def fires(self, rule_id: str, case: config.Case) -> bool:
+        """Whether the rule labels the last call of `case`."""
+        calls = [case_call(item, step) for step, item in enumerate([*case.before, case])]
+        labels = self.label(calls, case.request)
+        return any(
+            action.rule_id == rule_id and action.step == len(calls) - 1 for action in labels.actions
+        )
+
+
+def _index(
+    items: Sequence[CompiledRule] | Sequence[CompiledOpportunity],
+) -> dict[str, list[int]]:
+    """Positions of rules by trigger key."""
+    places: dict[str, list[int]] = {}
+    for position, item in enumerate(items):
+        for key in item.when.triggers:
+            places.setdefault(key, []).append(position)
+    return places
+
+
+def _met(places: Mapping[str, Sequence[int]], keys: set[str]) -> list[int]:
+    """Positions of the rules that a call with `keys` may meet, in order."""
+    found = {position for key in keys if key in places for position in places[key]}
+    return sorted(found)
