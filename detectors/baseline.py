@@ -25,7 +25,7 @@ from contracts.labels import CATEGORY_IDS
 from contracts.ports import Labeller
 from contracts.trajectory import Call, Trajectory
 from detectors import artefact
-from detectors.features import ORDERS, STREAM_CATEGORY, TRACKS, Encoded, encode, role_of
+from detectors.features import ORDERS, STREAM_CATEGORY, STREAMS, TRACKS, Encoded, encode, role_of
 from detectors.hazard import RUNGS, TENSORS, Floats, Hazard
 from detectors.sequential import MOST_CONTEXTS, NO_CONTEXT, Opportunities, Settings
 from detectors.taint import targets
@@ -343,7 +343,7 @@ def _reliability(encoded: Sequence[Encoded], hazards: Sequence[Floats]) -> dict[
     taken = np.concatenate([each.taken[each.visible] for each in encoded])
     p = np.concatenate([h[e.visible] for h, e in zip(hazards, encoded, strict=True)])
     out: dict[str, list[Any]] = {}
-    for number in sorted(set(stream.tolist())):
+    for number in range(STREAMS):
         mine = np.flatnonzero(stream == number)
         mine = mine[np.argsort(p[mine], kind="stable")]
         name = "orders" if number == ORDERS else CATEGORY_IDS[number]

@@ -39,6 +39,7 @@ _FIELD: Final = re.compile(
 """
 _SPACE: Final = re.compile(r"[\s\\'\"]+")
 _NUMBER: Final = re.compile(r"[\d.,:/ -]+|true|false|null|none")
+_PUNCTUATION: Final = " \n\t\"'{}[],:"
 _REACH: Final = 1_500
 _KEPT: Final = 65_536
 _LONGEST, _SHORTEST = 200, 4
@@ -65,7 +66,7 @@ class Orders:
         self._ordered = ""
         self._other = _folded(request.lower())
         self.seen = False
-        """Whether any result was visible so far."""
+        """Whether any result was visible so far; one that is all digests is not."""
 
     def obeyed(self, call: Call) -> bool:
         """Whether the call acts with a value, or with a tool, whose only source is an order."""
@@ -90,8 +91,8 @@ class Orders:
         ]
         ordered: list[str] = []
         if call.result is not None:
-            self.seen = True
             text = plain(call.result)
+            self.seen |= MARKER.sub("", text).strip(_PUNCTUATION) != ""
             start = 0
             for end in (*(match.start() for match in _FIELD.finditer(text)), len(text)):
                 field, start = text[start:end], end
