@@ -23,7 +23,6 @@ from pathlib import Path
 from types import TracebackType
 
 from collector.config import KafkaConfig
-from collector.kafka_client import Cluster
 from contracts.errors import SourceUnavailable
 
 KAFKA = "4.1.1"
@@ -209,6 +208,9 @@ class Broker:
 
     def _answers(self) -> bool:
         """Whether it lists its topics: the port opens some time before that."""
+        # Here and not above: every test session imports this module, few start a broker.
+        from collector.kafka_client import Cluster
+
         host, port = self.address.split(":")
         with socket.socket() as probe:
             probe.settimeout(0.5)
