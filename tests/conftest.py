@@ -76,8 +76,8 @@ def kafka_broker() -> Iterator[str]:
         pytest.skip(f"no Kafka broker: {error}")
     try:
         broker.start()
+        yield broker.address
     except BrokerUnavailable as error:
-        broker.close()
         pytest.skip(f"no Kafka broker: {error}")
-    yield broker.address
-    broker.close()
+    finally:
+        broker.close()
