@@ -196,6 +196,7 @@ class _Walk:
 
     def _node(self, node: dict[str, Any], scope: frozenset[str]) -> None:
         kind = node.get("type")
+        kind = kind if isinstance(kind, str) else ""  # the type of a value is an object
         if "class" in node:
             self._expression(node, scope)
         elif kind in _QUERIES:

@@ -49,6 +49,11 @@ def restore_traces(cursor: duckdb.DuckDBPyConnection, trace_ids: Sequence[str]) 
         span_rows = cursor.execute(
             f"SELECT {SPANS.select()} FROM data.spans {condition}", [first, last]
         ).fetchall()
+        # A conflicting span may have decided what a call is, so the joiner needs it again, after
+        # the one that came first.
+        span_rows += cursor.execute(
+            f"SELECT {SPANS.select()} FROM data.conflicts WHERE trace_id IN (SELECT id FROM wanted)"
+        ).fetchall()
         log_rows = cursor.execute(
             f"SELECT {LOGS.select()} FROM data.logs {condition}", [first, last]
         ).fetchall()

@@ -255,8 +255,8 @@ GAPS: Shape[Gap] = Shape(
 )
 
 
-def _position(topic: str, partition: int, offset: int, leader_epoch: int) -> Position:
-    return Position(Partition(topic, partition), offset, leader_epoch)
+def _position(topic: str, partition: int, *rest: Any) -> Position:
+    return Position(Partition(topic, partition), *rest)
 
 
 POSITIONS = Shape(
@@ -266,6 +266,7 @@ POSITIONS = Shape(
         ("partition", "partition.partition", INTEGER),
         ("last_offset", "offset", INTEGER),
         ("leader_epoch", "leader_epoch", INTEGER),
+        ("topic_id", "topic_id", TEXT),
     ),
     _position,
 )

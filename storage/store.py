@@ -3,6 +3,7 @@
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
+import pyarrow as pa
 
 from contracts.baseline import BaselineInfo, LineageEntry
 from contracts.clock import Clock
@@ -21,9 +23,11 @@ from contracts.verdict import Alert
 from storage import changes as batches
 from storage import migrations, queries, registry
 from storage.conditions import USER_ERRORS, bad_condition, check_condition
-from storage.config import StorageSettings
+from storage.config import QueryLimits, StorageSettings
 from storage.database import log_path, open_database, unavailable
 from storage.folder import DataFolder
+from storage.runner import run_query
+from storage.snapshot import Snapshots
 from storage.writer import Writer
 
 Result = TypeVar("Result")
@@ -59,6 +63,7 @@ class Store:
         self._failure: str | None = None
         self._keep_log = threading.Lock()  # held while the file is copied: no checkpoint then
         self._dirty = False
+        self._writes = 0
         self._checked_ns = clock.monotonic_ns()
         try:
             self._connection = self._open()
@@ -66,6 +71,9 @@ class Store:
             self._folder.release()
             raise
         self._writer = Writer(self._settings.queue_size, self._idle)
+        self._snapshots = Snapshots(
+            folder / "snapshots", self._folder.database, self._unchanged, lambda: self._writes
+        )
 
     # -- TrajectoryStore ---------------------------------------------------------------------------
 
@@ -79,24 +87,24 @@ class Store:
         self._write(lambda connection: batches.apply(connection, encoded))
 
     def ledger(self) -> Mapping[Partition, Position]:
-        return self._read(queries.ledger)
+        return self.fetch(queries.ledger)
 
     def detector_states(self) -> Mapping[str, bytes]:
-        return self._read(queries.detector_states)
+        return self.fetch(queries.detector_states)
 
     def totals(self) -> Mapping[str, int]:
         """`batch` (number of the last commit) and `duplicates` (spans received again)."""
-        return self._read(queries.totals)
+        return self.fetch(queries.totals)
 
     def read(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a statement of Telltale's own; SQL from outside goes through `query`."""
-        return self._read(lambda cursor: cursor.execute(sql).fetchall())
+        return self.fetch(lambda cursor: cursor.execute(sql).fetchall())
 
     def restore_traces(self, trace_ids: frozenset[str]) -> Restored:
         wanted = sorted(trace_ids)
         if not wanted:
             return queries.NOTHING
-        return self._read(lambda cursor: queries.restore_traces(cursor, wanted))
+        return self.fetch(lambda cursor: queries.restore_traces(cursor, wanted))
 
     def restore_trajectories(self, trajectory_ids: frozenset[str]) -> Restored:
         wanted = sorted(trajectory_ids)
@@ -107,10 +115,10 @@ class Store:
             traces = queries.traces_of(cursor, wanted)
             return queries.restore_traces(cursor, traces) if traces else queries.NOTHING
 
-        return self._read(read)
+        return self.fetch(read)
 
     def restore_open(self, limit: int) -> Restored:
-        found = self._read(lambda cursor: queries.open_trajectories(cursor, limit))
+        found = self.fetch(lambda cursor: queries.open_trajectories(cursor, limit))
         return self.restore_trajectories(frozenset(found))
 
     def trajectories(self, where: str, with_calls: bool = True) -> Iterator[Trajectory]:
@@ -128,10 +136,10 @@ class Store:
             except USER_ERRORS as error:
                 raise bad_condition(where, error) from error
 
-        return self._pages(self._read(match), with_calls)
+        return self._pages(self.fetch(match), with_calls)
 
     def pending_alerts(self, limit: int) -> Sequence[Alert]:
-        return self._read(lambda cursor: queries.pending_alerts(cursor, limit))
+        return self.fetch(lambda cursor: queries.pending_alerts(cursor, limit))
 
     def mark_delivered(self, alert_ids: Sequence[str], at_ns: int) -> None:
         if alert_ids:
@@ -141,8 +149,18 @@ class Store:
         """Close and open the file anew. Queries under way are interrupted."""
         self._writer.run(self._reopen)
 
+    def query(self, sql: str, limits: QueryLimits | None = None) -> pa.Table:
+        """The result of one SELECT over the public views, from a copy that may be some seconds old
+        (`storage.snapshot`), run in a disposable child process.
+
+        Raises `QueryRefused` for any other SQL, errors in it, and results past `limits`.
+        """
+        with self._snapshots.latest() as copy:
+            return run_query(copy, sql, limits or self._settings.query)
+
     def close(self) -> None:
         """Finish queued writes, checkpoint, let go of the folder. Idempotent."""
+        self._snapshots.clear()
         self._writer.stop()
         with self._gate:
             self._failure = "the store is closed"
@@ -155,10 +173,10 @@ class Store:
         self._write(lambda connection: registry.add_baseline(connection, info))
 
     def baselines(self) -> Sequence[BaselineInfo]:
-        return self._read(registry.baselines)
+        return self.fetch(registry.baselines)
 
     def baseline(self, name: str) -> BaselineInfo:
-        return self._read(lambda cursor: registry.baseline(cursor, name))
+        return self.fetch(lambda cursor: registry.baseline(cursor, name))
 
     def promote(self, name: str, active_for: str) -> None:
         self._write(lambda connection: registry.promote(connection, name, active_for))
@@ -167,7 +185,7 @@ class Store:
         self._write(lambda connection: registry.add_lineage(connection, entry))
 
     def lineage(self, model: str = "") -> Sequence[LineageEntry]:
-        return self._read(lambda cursor: registry.lineage(cursor, model))
+        return self.fetch(lambda cursor: registry.lineage(cursor, model))
 
     # -- how ---------------------------------------------------------------------------------------
 
@@ -188,6 +206,7 @@ class Store:
             self._roll_back()
             raise
         self._dirty = True
+        self._writes += 1
         return result
 
     def _failed(self, error: duckdb.Error) -> TelltaleError:
@@ -227,7 +246,8 @@ class Store:
                 f"commits go on above {self._settings.min_free_mb} MB"
             )
 
-    def _read(self, function: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
+    def fetch(self, function: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
+        """What `function` makes of a read cursor; see `storage.listings`."""
         with self._cursor() as cursor:
             return function(cursor)
 
@@ -255,7 +275,7 @@ class Store:
         for start in range(0, len(found), PAGE):
             page = found[start : start + PAGE]
             read = partial(queries.trajectories, trajectory_ids=page, with_calls=with_calls)
-            yield from self._read(read)
+            yield from self.fetch(read)
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         now_ns = self._clock.now_ns()
@@ -296,20 +316,46 @@ class Store:
         size = path.stat().st_size if path.exists() else 0
         large = size >= self._settings.checkpoint_wal_mb * 1_000_000
         if large or elapsed_s >= self._settings.checkpoint_interval_s:
-            return None if self.checkpoint_now() else 1.0
+            return None if self._checkpoint_if_free() else 1.0
         return self._settings.checkpoint_interval_s - elapsed_s
 
-    def checkpoint_now(self) -> bool:
-        """Fold the log into the file, in the writer's thread; False if a copy is being made."""
+    def _checkpoint_if_free(self) -> bool:
+        """Fold the log into the file; False if a copy of the file is being made."""
         if not self._keep_log.acquire(blocking=False):
             return False
+        try:
+            self._checkpoint()
+        finally:
+            self._keep_log.release()
+        return True
+
+    def _checkpoint(self) -> None:
         try:
             self._connection.execute("CHECKPOINT")
         except duckdb.Error as error:
             # The commits are durable, the instance may not go on: RELIABILITY.md 2.2, disk full.
             self._fail(StoreUnavailable(str(unavailable(error))))
-        finally:
-            self._keep_log.release()
         self._dirty = False
         self._checked_ns = self._clock.monotonic_ns()
-        return True
+
+    @contextmanager
+    def _unchanged(self) -> Generator[None]:
+        """All commits in the file itself, which no checkpoint touches until the context ends."""
+
+        def begin() -> bool:
+            self._check_usable()
+            if not self._keep_log.acquire(blocking=False):
+                return False
+            self._checkpoint()
+            if self._failure is not None:
+                self._keep_log.release()
+            self._check_usable()
+            return True
+
+        # Never waits for the lock inside the writer, or a reopening writer would wait for us.
+        while not self._writer.run(begin):
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            self._keep_log.release()

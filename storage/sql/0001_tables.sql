@@ -104,7 +104,7 @@ CREATE TABLE data.detector_states (key VARCHAR PRIMARY KEY, state BLOB NOT NULL)
 -- Kafka offsets, in the same transaction as everything derived from the records.
 CREATE TABLE data.positions (
     topic VARCHAR NOT NULL, partition BIGINT NOT NULL,
-    last_offset BIGINT NOT NULL, leader_epoch BIGINT NOT NULL,
+    last_offset BIGINT NOT NULL, leader_epoch BIGINT NOT NULL, topic_id VARCHAR NOT NULL,
     PRIMARY KEY (topic, partition)
 );
 CREATE TABLE data.gaps (

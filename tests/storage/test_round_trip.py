@@ -228,7 +228,7 @@ def test_values_that_neither_arrow_nor_duckdb_take_cannot_make_a_commit_fail(sto
             labels={"odd": Labels((action,), ())},
         )
     )
-    (back,) = store.restore_traces(frozenset({span.trace_id})).spans
+    back, _ = store.restore_traces(frozenset({span.trace_id})).spans
     assert back.attributes["nul"] == "a\0b"
     assert back.attributes["surrogate"] == "\ufffd"
     assert (back.start_ns, back.end_ns, back.kind) == (0, 2**63 - 1, 2**63 - 1)
@@ -283,8 +283,8 @@ def test_ledger_states_gaps_and_totals(store: Store) -> None:
             gaps=[Gap(partition, 1, 4, "retention", 8)],
         )
     )
-    later = Position(partition, 9, 3)
+    later = Position(partition, 9, 3, "id-2")
     store.commit(Changes(positions={partition: later}, detector_states={"k": b"2"}))
-    assert store.ledger() == {partition: Position(partition, 9, 3), other: Position(other, 7)}
+    assert store.ledger() == {partition: later, other: Position(other, 7)}
     assert store.detector_states() == {"k": b"2", "l": b""}
     assert store.totals() == {"batch": 2, "duplicates": 3}
