@@ -1,7 +1,8 @@
 """Recall and precision of the normaliser on captured spans: `python -m benchmarks.normaliser FOLDER`.
 
 FOLDER has `manifest.jsonl`, one JSON line per captured run with its payload files and the calls that
-were scripted. Values count where the manifest says that they stand in the payloads (`present`).
+were scripted. Values count where the manifest says that they stand in the payloads (`present`) and
+not that the SDK never writes them (`unknown_to_sdk`: what stands there then is a chance likeness).
 Exit 1 if a goal is missed.
 """
 
@@ -68,6 +69,7 @@ class Score:
     found: int = 0
     phantoms: int = 0
     calls: int = 0
+    vacuous: int = 0
     fields: dict[str, list[int]] = field(default_factory=lambda: {one: [0, 0] for one in FIELDS})
     denied: list[int] = field(default_factory=lambda: [0, 0])
     misses: list[str] = field(default_factory=list)
@@ -78,6 +80,7 @@ class Score:
         self.found += other.found
         self.phantoms += other.phantoms
         self.calls += other.calls
+        self.vacuous += other.vacuous
         for one in FIELDS:
             for place in (0, 1):
                 self.fields[one][place] += other.fields[one][place]
@@ -199,13 +202,18 @@ def _compare(row: Row, one: Row, call: Call, made: Score) -> None:
         "user": call.user_id,
         "outcome": call.outcome,
     }
+    unknown = row["unknown_to_sdk"]
     for name in FIELDS:
         wanted = one.get(EXPECTED[name])
         if name == "outcome":
             wanted = OUTCOMES.get(str(wanted), wanted)
-        elif PRESENT[name] not in one["present"] or wanted is None:
+        elif PRESENT[name] not in one["present"] or PRESENT[name] in unknown or wanted is None:
             continue
         right = same(wanted, found[name])
+        if name == "arguments" and wanted == {} and call.arguments_state == "absent":
+            # `{}` is text of every payload: that it is "present" says nothing where none are kept.
+            made.vacuous += 1
+            continue
         made.fields[name][0] += right
         made.fields[name][1] += 1
         if not right:
@@ -330,6 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(document, indent=1))
     else:
         print(table(scores))
+        print(f"no arguments recorded, none given (not scored): {total.vacuous}")
         print("goals reached" if not missed else "goals missed: " + "; ".join(missed))
     if chosen.misses:
         for by_scenario in scores.values():

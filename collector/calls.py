@@ -20,7 +20,10 @@ Place = tuple[int, int, str, int]
 
 @dataclass(slots=True)
 class Draft:
-    """A call before its trajectory is known. `executed`: a span stands for its execution."""
+    """A call before its trajectory is known. `executed`: a span stands for its execution.
+    `stopped`: the run ended at this call, without a result. `step_error`: failure of the step in
+    which the model asked for it.
+    """
 
     fact: Fact
     place: Place
@@ -47,6 +50,8 @@ class Draft:
     user: str = ""
     offered: tuple[tuple[str, str], ...] = ()
     answer: Answer | None = None
+    stopped: bool = False
+    step_error: str = ""
     key: str = ""
 
     def take(self, other: "Draft") -> None:
@@ -232,11 +237,7 @@ class _Resolver:
                 and fact.end_ns >= other.start_ns
                 and same_tool(other.tool, fact.tool)
                 and (not draft.call_id or not fact.call_id)
-                and (
-                    fact.arguments_state != "object"
-                    or draft.arguments_state != "object"
-                    or same_arguments(fact.arguments, draft.arguments)
-                )
+                and _compatible(fact, draft)
             ):
                 return draft
         return None
@@ -266,6 +267,7 @@ class _Resolver:
                 if ask.call_id:
                     by_id[ask.call_id] = draft
                 asks.append(draft)
+        _empty_arguments(asks)
         return asks
 
     def _speaker(self, chat: Fact) -> Fact:
@@ -357,7 +359,7 @@ class _Resolver:
         if exact:
             usable = [ask for ask in usable if same_arguments(ask.arguments, run.arguments)]
         else:
-            usable = [ask for ask in usable if ask.call_id not in refused]
+            usable = [ask for ask in usable if run.failed or ask.call_id not in refused]
         if not usable:
             return None
         near = [ask for ask in usable if self.tree.under_same_agent(ask.fact, run.fact)]
@@ -427,7 +429,8 @@ class _Resolver:
                 self.drafts.append(draft)
                 self.by_id[fact.call_id] = draft
             draft.failed = draft.failed or fact.failed
-            draft.error = draft.error or fact.error
+            if len(fact.error) > len(draft.error):
+                draft.error = fact.error
             draft.error_type = draft.error_type or fact.error_type
             draft.has_result = draft.has_result or fact.has_result
             if fact.decision:
@@ -511,6 +514,7 @@ class _Resolver:
     # --- who --------------------------------------------------------------------------------
 
     def _identify(self) -> None:
+        told = any(draft.has_result for draft in self.drafts)
         for draft in self.drafts:
             tree, fact = self.tree, draft.fact
             names = tree.agents(fact)
@@ -524,6 +528,10 @@ class _Resolver:
             draft.model = tree.model(fact, draft.asked_by)
             draft.version = tree.version(fact)
             draft.user = tree.user(fact)
+            if not draft.executed:
+                draft.step_error = tree.step_error(fact)
+            elif fact.kind == "tool" and not draft.has_result and not draft.failed:
+                draft.stopped = tree.stops_at(fact, draft.tool, told)
             chat = (
                 draft.asked_by
                 if draft.asked_by and draft.asked_by.offered
@@ -569,6 +577,23 @@ class _Resolver:
             )
             made = Segment(key, source.environment, source.service, source.conversation)
         return segments.setdefault(key, made)
+
+
+def _empty_arguments(asks: list[Draft]) -> None:
+    """Asks without arguments, in messages that show those of other asks, take none: `{}`."""
+    showing = {ask.fact.scope for ask in asks if ask.arguments_state == "object" and ask.arguments}
+    for ask in asks:
+        if ask.arguments_state == "absent" and ask.fact.scope in showing:
+            ask.arguments, ask.arguments_state = {}, "object"
+
+
+def _compatible(fact: Fact, draft: Draft) -> bool:
+    """Whether arguments allow that a span tells of the same call, as far as both are legible."""
+    return (
+        fact.arguments_state != "object"
+        or draft.arguments_state != "object"
+        or same_arguments(fact.arguments, draft.arguments)
+    )
 
 
 def _deferred(decision: str) -> bool:

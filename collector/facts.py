@@ -1,8 +1,9 @@
 """Facts: what one span or log record contributes to trajectories, extracted once."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from typing import cast
 
 from contracts.span import STATUS_ERROR, Event, LogEvent, Span, Value
 from contracts.trajectory import ArgumentsState
@@ -19,15 +20,24 @@ from collector.messages import (
     read,
     unflatten,
 )
-from collector.values import arguments, decode, is_schema, result, text_of
+from collector.values import (
+    Decoded,
+    arguments,
+    decode,
+    from_validation_error,
+    is_schema,
+    result,
+    text_of,
+)
 
 TEXT_CHARACTERS = 2_000
 """Kept of error texts."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fact:
-    """What one span or log record says. "" and None where it says nothing.
+    """What one span or log record says. "" and None where it says nothing. Never changed once made;
+    not frozen, as a frozen one takes three times as long to make.
 
     `failed`: the span reports a failure. `has_result`: a result was recorded, even an empty one.
     `agent`: explicit name; `label`: a name drawn from the span's name. `history`: asks and answers
@@ -75,7 +85,12 @@ class Fact:
 
     def row(self) -> list[object]:
         """As a JSON list, in field order."""
-        return [getattr(self, name) for name in _NAMES]
+        row: list[object] = [getattr(self, name) for name in _NAMES]
+        for at in _NESTED:
+            nested = row[at]
+            if nested:
+                row[at] = [list(one) for one in cast("tuple[tuple[object, ...], ...]", nested)]
+        return row
 
     @staticmethod
     def from_row(row: list[Value]) -> "Fact":
@@ -89,6 +104,7 @@ class Fact:
 
 
 _NAMES = tuple(one.name for one in fields(Fact))
+_NESTED = tuple(_NAMES.index(name) for name in ("asks", "answers", "history", "offered"))
 
 
 def _rows(value: object) -> list[list[Value]]:
@@ -153,7 +169,11 @@ def _kind(span: Span, found: Found) -> tuple[Kind, str]:
         ):
             return "agent", "otel-genai"
         return kind, dialect
-    return _kind_by_shape(span, found)
+    kind, dialect = _kind_by_shape(span, found)
+    if kind == "link" and _exact(found.get(Field.KIND)):
+        # A known dialect speaks, of a kind of span not known: a step of some framework.
+        return "chain", min(found[Field.KIND])[2]
+    return kind, dialect
 
 
 def _is_handoff(span: Span, found: Found, kind: Kind) -> bool:
@@ -234,6 +254,7 @@ class _Reader:
             taken.update(self._tool())
             if _DROPPED_TOOL.match(str(taken["tool"])) or self._repeats_failure():
                 self.kind = "link"
+            taken["tool"] = identity.tool_name(str(taken["tool"]))
         elif self.kind == "part":
             taken.update(self._part())
         elif self.kind in ("chat", "agent", "chain"):
@@ -301,15 +322,17 @@ class _Reader:
             name = text_of(self.attributes[entry[1]])
             if name:
                 break
-        tool = identity.tool_name(name or identity.tool_from_span_name(span.name))
+        name = name or identity.tool_from_span_name(span.name)
         given = self._arguments()
         results = self.values(Field.RESULT) + self.values(Field.OUTPUT)
         events = _tool_events(span.events)
         results += events.results
         raw_result = next((one for one in results if one is not None and one != ""), None)
         failed, error, error_type = self._failure(events)
+        if given[1] == "absent" and failed:
+            given = from_validation_error(error)
         return {
-            "tool": tool,
+            "tool": name,
             "call_id": self._call_id(),
             "arguments": given[0],
             "arguments_state": given[1],
@@ -411,23 +434,14 @@ class _Reader:
     def _messages(self) -> dict[str, object]:
         taken: dict[str, object] = {}
         if self.kind == "chain":
+            taken["failed"] = self.span.status_code == STATUS_ERROR
+            taken["error"] = self.span.status_message[:TEXT_CHARACTERS]
             return taken
         heard = self._read(Field.HEARD) if self.kind == "chat" else NOTHING
         asked = self._read(Field.ASKED) if self.kind == "chat" else NOTHING
         if self.kind == "chat":
-            heard = _joined(heard, self._input())
-            asked_ids = {ask.call_id for ask in asked.asks}
-            more = self._output()
-            asked = _joined(
-                asked,
-                Messages(
-                    tuple(a for a in more.asks if not asked.asks or a.call_id not in asked_ids),
-                    more.answers,
-                    "",
-                )
-                if _adds(asked, more)
-                else NOTHING,
-            )
+            heard = _joined(heard, self._input() if not heard.answers else NOTHING)
+            asked = _with_ids(asked, self._output)
             spoken, told = _chat_events(self.span.events)
             if not asked.asks:
                 asked = _joined(asked, spoken)
@@ -436,6 +450,7 @@ class _Reader:
             taken["answers"] = asked.answers + heard.answers
             taken["offered"] = self._offered()
             taken["request"] = heard.request
+            taken["label"] = identity.from_prompt(self._system(heard))
         else:
             history = self._history()
             taken["history"] = history.asks
@@ -444,6 +459,12 @@ class _Reader:
             taken["failed"] = self.span.status_code == STATUS_ERROR
             taken["error"] = self.span.status_message[:TEXT_CHARACTERS]
         return taken
+
+    def _system(self, heard: Messages) -> str:
+        if heard.system:
+            return heard.system
+        value = self.attributes.get("gen_ai.system_instructions")
+        return read([{"role": "system", "content": decode(value)}]).system if value else ""
 
     def _read(self, one: Field) -> Messages:
         """Messages in the field's attributes: the first that holds asks or answers."""
@@ -462,7 +483,7 @@ class _Reader:
                 spoken, told = _pydantic_events(value)
                 messages = spoken if one is Field.ASKED else told
             else:
-                messages = read(_strings(value))
+                messages = read(_strings(value), name.rsplit(".", 1)[-1])
             if messages.asks or messages.answers:
                 return (
                     messages
@@ -510,6 +531,7 @@ class _Reader:
                 best.asks or messages.asks,
                 best.answers or messages.answers,
                 best.request or messages.request,
+                "",
             )
         return best
 
@@ -540,11 +562,20 @@ def _strings(value: Value) -> Value:
     return value
 
 
-def _adds(asked: Messages, more: Messages) -> bool:
-    """Whether an output says more than the asks read already: ids that those lack."""
+def _with_ids(asked: Messages, output: Callable[[], Messages]) -> Messages:
+    """`asked`, with what the span's raw output adds: all asks if there are none, else their ids."""
+    if asked.asks and all(ask.call_id for ask in asked.asks):
+        return asked
+    more = output()
     if not asked.asks:
-        return True
-    return False
+        return _joined(asked, more)
+    if [ask.tool for ask in more.asks] == [ask.tool for ask in asked.asks]:
+        named = tuple(
+            one._replace(call_id=one.call_id or other.call_id)
+            for one, other in zip(asked.asks, more.asks, strict=True)
+        )
+        return asked._replace(asks=named)
+    return asked
 
 
 def _joined(one: Messages, other: Messages) -> Messages:
@@ -691,6 +722,8 @@ def extract_log(log: LogEvent, default_environment: str) -> Fact | None:
         if not call_id:
             return None
         given = arguments(attributes.get("tool_input"))
+        if given.state == "absent":
+            given = _built_in(attributes.get("tool_parameters"))
         success = attributes.get("success")
         failed = name == "tool_result" and success is not None and str(success).lower() == "false"
         taken = {
@@ -742,6 +775,20 @@ _LOG_FIELDS = {
     Field.MODEL: "model",
     Field.AGENT: "agent",
 }
+
+
+def _built_in(raw: Value) -> Decoded:
+    """Arguments of a built-in tool out of Claude Code's `tool_parameters`."""
+    parameters = decode(raw)
+    if not isinstance(parameters, dict):
+        return Decoded(None, "absent")
+    names = {written: name for name, written in _BUILT_IN}
+    taken: dict[str, Value] = {
+        names.get(key, key): value
+        for key, value in parameters.items()
+        if not key.startswith("mcp_") and key != "bash_command"
+    }
+    return Decoded(taken, "object") if taken else Decoded(None, "absent")
 
 
 def _log_tool(attributes: Mapping[str, Value]) -> str:

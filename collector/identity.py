@@ -128,6 +128,27 @@ def trace_trajectory(trace_id: str) -> str:
     return "t-" + trace_id
 
 
+_PROMPT_NAME = re.compile(
+    r"\byour (?:internal )?name is [\"'`]?([\w.-]+)|^\W*you are (?:the )?[\"'`]?"
+    r"((?!an?\b|the\b|now\b|going\b|to\b|not\b|in\b|my\b|our\b|very\b|responsible\b)\w[\w-]*(?: [A-Z][\w-]*){0,4})"
+    r"[\"'`]?[.,\n]",
+    re.I,
+)
+
+
+def from_prompt(system: str) -> str:
+    """The name that a system prompt gives its agent (`You are x.`, `Your name is x.`), "" if none.
+
+    Frameworks write such openings themselves (CrewAI, Google ADK). The last resort for spans that
+    name no agent at all.
+    """
+    found = _PROMPT_NAME.search(system[:500])
+    if not found:
+        return ""
+    name = found.group(1) or found.group(2)
+    return name if is_named(name) else ""
+
+
 _MCP_NAME = re.compile(r"^mcp__.+?__(.+)$")
 _DISPLAY = re.compile(r"\W+")
 _SPAN_PREFIX = re.compile(

@@ -26,6 +26,9 @@ ITEMS = 2_000
 REQUEST_CHARACTERS = 4_000
 """Kept of the user's first message."""
 
+SYSTEM_CHARACTERS = 500
+"""Read of a system prompt: an agent's name stands at its beginning."""
+
 
 class Ask(NamedTuple):
     """A tool call that stands in a model's output. `call_id` "" where none is given."""
@@ -52,6 +55,7 @@ class Messages(NamedTuple):
     asks: tuple[Ask, ...]
     answers: tuple[Answer, ...]
     request: str
+    system: str = ""
 
 
 NOTHING = Messages((), (), "")
@@ -71,6 +75,7 @@ _ANSWER_ROLES = frozenset(
     {"tool", "function", "tool_response", "tool_result", "toolresult", "observation"}
 )
 _USER_ROLES = frozenset({"user", "human", "humanmessage", "user_prompt", "humanmessagechunk"})
+_SYSTEM_ROLES = frozenset({"system", "developer", "systemmessage"})
 _MODEL_ROLES = frozenset(
     {"assistant", "ai", "model", "aimessage", "aimessagechunk", "bot", "agent"}
 )
@@ -103,11 +108,14 @@ def _tag(word: str) -> str:
     return _CAMEL.sub("_", word[:60]).replace("-", "_").replace(" ", "_").lower()
 
 
-def read(value: Value) -> Messages:
-    """Asks, answers and the first user message in `value`: text, dict or list of messages."""
+def read(value: Value, name: str = "") -> Messages:
+    """Asks, answers and the first user message in `value`: text, dict or list of messages.
+
+    `name`: last word of the attribute it stood in, which may say `toolCalls`.
+    """
     walk = _Walk()
-    walk.visit(decode(value), "", "", 0)
-    return Messages(tuple(walk.asks), tuple(walk.answers), walk.request)
+    walk.visit(decode(value), _tag(name), "", 0)
+    return Messages(tuple(walk.asks), tuple(walk.answers), walk.request, walk.system)
 
 
 class _Walk:
@@ -117,6 +125,7 @@ class _Walk:
         self.asks: list[Ask] = []
         self.answers: list[Answer] = []
         self.request = ""
+        self.system = ""
         self._ids: set[str] = set()
 
     def visit(self, value: Value, tag: str, role: str, depth: int) -> None:
@@ -133,8 +142,8 @@ class _Walk:
 
     def _text(self, text: str, tag: str, role: str, depth: int) -> None:
         if "(" in text and _REPR.search(text):
-            for call in _repr_calls(text):
-                self._repr(call, role)
+            for kind, call in _repr_calls(text):
+                self._repr(kind, call, role)
         elif text[:1] in "[{" and (tag in _CARRIERS or _ASK.match(tag)):
             inner = decode(text)
             if not isinstance(inner, str):
@@ -148,7 +157,7 @@ class _Walk:
         told = value.get("role") or value.get("_role")
         if isinstance(told, str) and told:
             role = _tag(told.rsplit(".", 1)[-1])
-        elif own in _USER_ROLES or own in _MODEL_ROLES or own in ("system", "developer"):
+        elif own in _USER_ROLES or own in _MODEL_ROLES or own in _SYSTEM_ROLES:
             role = own
         elif own == "tool" and ("content" in value or "data" in value):
             role = own
@@ -171,19 +180,14 @@ class _Walk:
 
     def _children(self, value: dict[str, Value], role: str, depth: int) -> None:
         if role in _USER_ROLES and not self.request:
-            self._take_request(value)
+            self.request = _said(value)[:REQUEST_CHARACTERS]
+        elif role in _SYSTEM_ROLES and not self.system:
+            self.system = _said(value)[:SYSTEM_CHARACTERS]
         for key, item in value.items():
             if key in _SKIPPED and not (key == "additional_kwargs" and not value.get("tool_calls")):
                 continue
             if isinstance(item, (dict, list)) or (isinstance(item, str) and item):
                 self.visit(item, _tag(key), role, depth + 1)
-
-    def _take_request(self, value: dict[str, Value]) -> None:
-        for key in ("content", "text", "parts", "contents"):
-            text = _plain_text(value.get(key), 0)
-            if text.strip():
-                self.request = text[:REQUEST_CHARACTERS]
-                return
 
     def _ask(self, value: dict[str, Value], word: str) -> bool:
         function = value.get("function") or value.get("function_call") or value.get(word)
@@ -262,20 +266,30 @@ class _Walk:
         )
         return True
 
-    def _repr(self, call: Mapping[str, Value], role: str) -> None:
+    def _repr(self, kind: str, call: Mapping[str, Value], role: str) -> None:
         tool = _first_text(call, _NAMES)
-        if not tool:
-            return
-        content = call.get("result")
-        if content is not None or role in _ANSWER_ROLES:
-            return
-        decoded = arguments(_first(call, _ARGUMENTS))
-        self._add(Ask(_first_text(call, ("call_id", "tool_call_id", "id")), tool, *decoded))
+        call_id = _first_text(call, ("call_id", "tool_call_id", "id"))
+        if "result" in call or kind.endswith(("Result", "Output", "Return", "Response")):
+            if tool or call_id:
+                failed = call.get("error")
+                content = result(_first(call, ("result", "output", "content", "response")))
+                flag = failed if isinstance(failed, bool) and failed else None
+                self.answers.append(Answer(call_id, tool, content, flag))
+        elif tool and role not in _ANSWER_ROLES:
+            self._add(Ask(call_id, tool, *arguments(_first(call, _ARGUMENTS))))
 
 
 _CARRIERS = frozenset(
     {"content", "text", "message", "messages", "value", "kwargs", "output", "input"}
 )
+
+
+def _said(value: Mapping[str, Value]) -> str:
+    for key in ("content", "text", "parts", "contents", "data", "kwargs"):
+        text = _plain_text(value.get(key), 0)
+        if text.strip():
+            return text
+    return ""
 
 
 def _first(value: Mapping[str, Value], names: tuple[str, ...]) -> Value:
@@ -353,20 +367,22 @@ _REPR = re.compile(
 _REPR_BYTES = 65_536
 
 
-def _repr_calls(text: str) -> Iterator[Mapping[str, Value]]:
-    """Keyword arguments of each `SomethingToolCall(name='x', arguments='{}', ...)` in `text`."""
+def _repr_calls(text: str) -> Iterator[tuple[str, Mapping[str, Value]]]:
+    """(class, keywords) of each `SomethingToolCall(name='x', arguments='{}', ...)` in `text`."""
+    end = 0
     for found in _REPR.finditer(text):
-        if found.group(0).endswith(("Result(", "Output(", "Function(")):
+        if found.start() < end:
             continue
-        end = _closing(text, found.end() - 1)
-        if end <= 0:
+        closing = _closing(text, found.end() - 1)
+        if closing <= 0:
             continue
         try:
-            tree = ast.parse(text[found.start() : end], mode="eval").body
+            tree = ast.parse(text[found.start() : closing], mode="eval").body
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
         if isinstance(tree, ast.Call):
-            yield _keywords(tree, 0)
+            end = closing
+            yield found.group(0)[:-1], _keywords(tree, 0)
 
 
 def _keywords(tree: ast.Call, depth: int) -> dict[str, Value]:

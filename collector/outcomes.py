@@ -41,6 +41,8 @@ _INVALID = re.compile(
     r"(?:could not|cannot|can't|failed to|error|unable to) (?:be )?(?:pars|decod|deserializ|bind|cast)"
     r"\w* .{0,40}(?:argument|parameter|input|json)|"
     r"did not match (?:the )?(?:expected )?schema|is not of type|is a required property|"
+    r"(?:argument|parameter|input)s? (?:parsing|validation|decoding|binding) (?:failed|error|failure)|"
+    r"(?:argument|parameter|field|property)s? \S{1,60} (?:is|are|was|were) (?:required|missing|invalid)|"
     r"arguments? (?:is|are|was|were) (?:invalid|missing)",
     re.I,
 )
@@ -68,15 +70,19 @@ _DENIED = re.compile(
     r"(?:rejected|denied|declined|refused|blocked|vetoed|cancell?ed|disapproved) by "
     r"(?:the |a |an |your )?(?:user|human|operator|reviewer|supervisor|admin|policy|hook|guardrail|"
     r"middleware|approver|rule|security|safety|permission)|"
-    r"(?:requires?|need(?:s|ed)?|without|awaiting|pending|lacks?) (?:a |an |explicit )?"
-    r"(?:human|user|manual|manager|operator)?[\w' -]{0,12}"
-    r"(?:approval|a human|confirmation|sign-?off|authori[sz]ation)|"
     r"(?:permission|access|approval|authori[sz]ation|request) (?:to .{0,40} )?(?:was |is |has been )?"
     r"(?:denied|refused|rejected|not granted)|"
-    r"not (?:allowed|permitted|authori[sz]ed) (?:for|to|by|in|on|under)\b|"
     r"(?:against|violates?|prohibited by|forbidden by|blocked by) (?:the |our |company |a )?"
     r"(?:policy|policies|rules?|guardrail|hook)|"
     r"execution[- _]denied|execution blocked",
+    re.I,
+)
+_DENIED_LOOSELY = re.compile(
+    r"(?:requires?|need(?:s|ed)?|awaiting|pending|lacks?) (?!no\b)(?:a |an |explicit )?"
+    r"(?:human|user|manual|manager|operator)?[\w' -]{0,12}"
+    r"(?:approval|a human|confirmation|sign-?off|authori[sz]ation)|"
+    r"not (?:allowed|permitted|authori[sz]ed|approved)\b|"
+    r"\b(?:denied|rejected|declined|refused|forbidden|disallowed|vetoed|prohibited)\b",
     re.I,
 )
 _SYSTEM_DENIAL = re.compile(
@@ -102,10 +108,17 @@ def flat(value: Value) -> str:
         return repr(value)[:HEAD]
 
 
-def refusal(text: str, error_type: str = "", *, loose: bool = False) -> Refusal:
+_LOOKUP = re.compile(
+    r"key ?error|name ?error|lookup ?error|reference ?error|is not (?:a function|defined)|undefined",
+    re.I,
+)
+
+
+def refusal(text: str, error_type: str = "", *, tool: str = "", loose: bool = False) -> Refusal:
     """Which refusal a failure's text and type tell of, "" if none.
 
-    `loose`: the call is known not to have run, so a bare "not allowed" is enough.
+    `tool`: a failed lookup of this name is an unknown tool. `loose`: the call failed or is known
+    not to have run, so a bare "not allowed" is enough.
     """
     if error_type:
         if _UNKNOWN_TYPE.search(error_type):
@@ -118,8 +131,10 @@ def refusal(text: str, error_type: str = "", *, loose: bool = False) -> Refusal:
             return "unknown_tool"
         if _INVALID.search(head):
             return "invalid_arguments"
-        if _DENIED.search(head) and (loose or not _SYSTEM_DENIAL.search(head)):
-            return "denied"
+        if loose and tool and tool in head and _LOOKUP.search(f"{error_type} {head[:200]}"):
+            return "unknown_tool"
+        if _DENIED.search(head) or (loose and _DENIED_LOOSELY.search(head)):
+            return "" if _SYSTEM_DENIAL.search(head) else "denied"
     if error_type and _DENIED_TYPE.search(error_type) and not _SYSTEM_DENIAL.search(head):
         return "denied"
     return ""
@@ -131,12 +146,11 @@ def says_refused(value: Value) -> Refusal:
     Only short texts and error objects count: a document that speaks of refusals is no refusal.
     """
     if isinstance(value, dict):
-        for key in ("error", "denied", "rejected", "blocked"):
-            if value.get(key):
-                return refusal(flat(value), loose=False)
         kind = value.get("type") or value.get("status") or value.get("outcome")
         if isinstance(kind, str) and re.search(r"den(?:y|ied)|reject|blocked|refus", kind, re.I):
             return "denied"
+        if any(value.get(key) for key in ("error", "denied", "rejected", "blocked")):
+            return refusal(flat(value))
         return ""
     if isinstance(value, str) and len(value) <= 400:
         return refusal(value)
@@ -152,6 +166,6 @@ def says_failed(value: Value) -> bool:
     return isinstance(value, str) and bool(_FAILED.search(value[:300]))
 
 
-def outcome_of_failure(text: str, error_type: str) -> Outcome:
+def outcome_of_failure(text: str, error_type: str, tool: str) -> Outcome:
     """The outcome of a call whose span reports a failure."""
-    return refusal(text, error_type) or "error"
+    return refusal(text, error_type, tool=tool, loose=True) or "error"

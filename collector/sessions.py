@@ -75,6 +75,7 @@ class Sessions:
         self._dirty: set[str] = set()
         self._asked: set[str] = set()
         self._judged: dict[str, int] = {}
+        self._stored: set[str] = set()
         self._removed: set[str] = set()
         self._pending: set[str] = set()
         self._spans = 0
@@ -95,7 +96,7 @@ class Sessions:
         """Take back stored spans, in any order. `judged`: trajectory id to calls consumed."""
         self.add(spans, logs)
         for key, calls in judged.items():
-            self._asked.add(key)
+            self._stored.add(key)
             group = self._groups.get(key)
             if group is not None:
                 group.judged = max(group.judged, calls)
@@ -191,6 +192,12 @@ class Sessions:
             for key in self._pending
             if key.startswith("c-") and key in self._groups and key not in self._asked
         }
+        # A stored trajectory that its traces have left may still have other traces in the store.
+        touched |= {
+            key
+            for key in self._stored
+            if key.startswith("c-") and key not in self._groups and key not in self._asked
+        }
         self._asked |= touched
         return frozenset(touched)
 
@@ -229,6 +236,12 @@ class Sessions:
     def assemble(self, now_ns: int, everything_due: bool = False) -> Joined:
         """Trajectories changed since the last call, and those due at `now_ns`."""
         self._resolve()
+        gone = {key for key in self._stored if key not in self._groups}
+        self._removed |= gone
+        self._asked -= gone
+        for key in gone:
+            self._judged.pop(key, None)
+        self._stored.clear()
         changed: dict[str, Trajectory] = {}
         for key in sorted(self._pending):
             group = self._groups[key]
@@ -280,8 +293,8 @@ class Sessions:
         """Drop complete trajectories and idle plain traces; past `max_spans`, the longest idle."""
         busy = self._dirty | {
             trace_id
-            for group in self._groups.values()
-            if group.state != "complete"
+            for key, group in self._groups.items()
+            if group.state != "complete" or key in self._pending
             for trace_id in group.traces
         }
         idle = self._watermark_ns - self._idle_ns
@@ -312,7 +325,7 @@ class Sessions:
         while todo:
             one = todo.pop()
             trace = self._traces.get(one)
-            if trace is None or one in self._dirty:
+            if trace is None or one in self._dirty or trace.keys & self._pending:
                 continue
             for key in trace.keys:
                 group = self._groups.get(key)
@@ -351,6 +364,7 @@ class Sessions:
                 "watermark": self._watermark_ns,
                 "asked": sorted(self._asked),
                 "judged": self._judged,
+                "stored": sorted(self._stored),
                 "removed": sorted(self._removed),
                 "pending": sorted(self._pending),
                 "dirty": sorted(self._dirty),
@@ -386,6 +400,7 @@ class Sessions:
         made._watermark_ns = cast(int, state["watermark"])
         made._asked = set(cast("list[str]", state["asked"]))
         made._judged = dict(cast("dict[str, int]", state["judged"]))
+        made._stored = set(cast("list[str]", state["stored"]))
         made._removed = set(cast("list[str]", state["removed"]))
         for trace_id, row in cast("dict[str, list[Value]]", state["traces"]).items():
             facts = [Fact.from_row(one) for one in cast("list[list[Value]]", row[0])]

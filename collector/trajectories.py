@@ -46,9 +46,8 @@ def build(
     agent = leading.agent or first.service
     hidden = _hidden(placed)
     has_spans = any(trace.has_spans for trace in ordered)
-    told = any(draft.executed and draft.has_result for draft, _ in placed)
     calls = tuple(
-        _call(key, step, draft, trace, agent, first.conversation, answers, hidden, has_spans, told)
+        _call(key, step, draft, trace, agent, first.conversation, answers, hidden, has_spans)
         for step, (draft, trace) in enumerate(placed)
     )
     return Trajectory(
@@ -114,13 +113,12 @@ def _call(
     answers: dict[str, Answer],
     hidden: bool,
     has_spans: bool,
-    told: bool,
 ) -> Call:
     fact = draft.fact
     answer = answers.get(draft.call_id) if draft.call_id else None
     if answer is None:
         answer = draft.answer
-    outcome, error = _outcome(draft, answer, has_spans, told)
+    outcome, error = _outcome(draft, answer, has_spans)
     result = draft.result
     if not draft.has_result and answer is not None:
         result = answer.content
@@ -156,9 +154,7 @@ def _call(
     )
 
 
-def _outcome(
-    draft: Draft, answer: Answer | None, has_spans: bool, told: bool
-) -> tuple[Outcome, str]:
+def _outcome(draft: Draft, answer: Answer | None, has_spans: bool) -> tuple[Outcome, str]:
     content = answer.content if answer is not None else None
     words = flat(content)
     if draft.decision and _DENIES.search(draft.decision):
@@ -166,9 +162,16 @@ def _outcome(
     if not draft.executed:
         return _outcome_of_ask(draft, answer, words, has_spans)
     if draft.failed:
-        outcome = outcome_of_failure(draft.error or flat(draft.result), draft.error_type)
+        outcome = outcome_of_failure(
+            draft.error or flat(draft.result), draft.error_type, draft.tool
+        )
         if outcome == "error":
-            outcome = refusal(flat(draft.result)) or refusal(words) or "error"
+            outcome = (
+                says_refused(draft.result)
+                or refusal(flat(draft.result))
+                or refusal(words)
+                or "error"
+            )
         return outcome, draft.error or text_of(draft.result) or words
     refused = says_refused(draft.result)
     if not refused and not draft.has_result and answer is not None:
@@ -179,8 +182,8 @@ def _outcome(
         return refusal(words) or "error", words
     if isinstance(draft.result, dict) and draft.result.get("is_error") is True:
         return refusal(flat(draft.result)) or "error", flat(draft.result)
-    if told and not draft.has_result and answer is None and draft.arguments_state == "object":
-        return ("ok", "") if draft.fact.kind != "tool" or draft.fact.target else ("denied", "")
+    if draft.stopped and not draft.has_result and answer is None:
+        return "denied", ""
     return "ok", ""
 
 
@@ -193,8 +196,11 @@ def _outcome_of_ask(
     if answer is None:
         if draft.provider:
             return "ok", ""
+        told = refusal(draft.step_error, tool=draft.tool)
+        if told:
+            return told, draft.step_error
         return ("unknown_tool", "") if missing else ("unknown", "")
-    refused = refusal(words, loose=True)
+    refused = refusal(words, tool=draft.tool, loose=has_spans or bool(answer.failed))
     if refused:
         return refused, words
     if missing and not draft.provider:

@@ -83,8 +83,8 @@ class Tree:
                 caller = self.own_name(one)
                 if caller and caller != name:
                     names.append(caller)
-        if not names and fact.agent and not is_named(fact.agent):
-            return []
+        if not names and fact.kind == "chat" and fact.label:
+            names.append(fact.label)
         return names
 
     def conversation(self, fact: Fact) -> Fact | None:
@@ -163,6 +163,38 @@ class Tree:
             agents,
             key=lambda f: (not self.own_name(f), len(self.above(f)), f.start_ns, f.span_id),
             default=None,
+        )
+
+    def step_error(self, fact: Fact) -> str:
+        """The failure of the step around a model call, "" if none: loops end it at a bad ask."""
+        for one in self.above(fact):
+            if one.failed:
+                return one.error
+            if one.kind == "agent":
+                break
+        return ""
+
+    def stops_at(self, fact: Fact, tool: str, told: bool) -> bool:
+        """Whether the agent's run ends at this tool span: no model call follows.
+
+        That is what a run interrupted for approval, then refused, leaves behind. It needs a second
+        sign: `told`, other tool spans of the trace have results, or the agent's own account ends
+        with asking for `tool`.
+        """
+        agent = next((a for a in self.above(fact) if a.kind == "agent"), None)
+        if agent is None:
+            return False
+        last = agent.history[-1] if agent.history else None
+        asked = (
+            last is not None
+            and same_tool(last.tool, tool)
+            and all(answer.call_id != last.call_id for answer in agent.answers)
+        )
+        chats = [one for one in self.facts if one.kind == "chat" and agent in self.above(one)]
+        return (
+            (told or asked)
+            and bool(chats)
+            and not any(chat.start_ns + CLOCK_SLACK_NS >= fact.end_ns for chat in chats)
         )
 
     def under_same_agent(self, one: Fact, other: Fact) -> bool:

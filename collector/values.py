@@ -156,6 +156,18 @@ def arguments(raw: Value) -> Decoded:
     return Decoded(value, "text")
 
 
+_REPORTED = re.compile(r"type=missing, input_value=(\{.*?\}), input_type=dict", re.S)
+
+
+def from_validation_error(text: str) -> Decoded:
+    """Arguments that a pydantic error about a missing field quotes, where no span records them."""
+    found = _REPORTED.search(text[:LITERAL_BYTES])
+    if not found:
+        return Decoded(None, "absent")
+    value = _literal(found.group(1), found.group(1))
+    return Decoded(value, "object" if isinstance(value, dict) else "truncated")
+
+
 def _broken(text: str) -> ArgumentsState:
     """Whether text that starts like JSON was cut off, is wrong, or is just text."""
     stripped = text.strip()
@@ -171,7 +183,8 @@ def _broken(text: str) -> ArgumentsState:
     return "text"
 
 
-_INNER = ("kwargs", "inputs", "tool_input", "toolInput", "arguments", "args", "input", "parameters")
+_INNER = ("inputs", "tool_input", "toolInput", "arguments", "kwargs", "args", "input", "parameters")
+_SURE = frozenset({"inputs", "tool_input", "toolInput"})
 _ENVELOPE = frozenset(
     "args kwargs inputs input_str input metadata tags name tool tool_name toolName toolCallId id type "
     "tool_call_id toolUseId tool_use_id call_id sanitize_inputs_outputs run_id callbacks config "
@@ -214,7 +227,8 @@ def unwrap(value: Value, depth: int = 0) -> Value:
         return value
     for name in _INNER:
         inner = decode(value.get(name))
-        if isinstance(inner, dict) and inner:
+        # `kwargs` beside other carriers are the framework's (run ids, colours), not the tool's.
+        if isinstance(inner, dict) and (inner or name in _SURE):
             return unwrap(inner, depth + 1)
     if "input_str" in value:
         inner = decode(value["input_str"])
