@@ -85,6 +85,8 @@ class Redact(Protocol):
 
     def log(self, log: LogEvent) -> LogEvent: ...
 
+    def dead_letter(self, letter: DeadLetter) -> DeadLetter: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Added:
@@ -102,7 +104,8 @@ class Added:
 class Joined:
     """`changed`: whole trajectories whose rows must be rewritten, with their calls. `removed`: ids
     that no longer exist (a trace found its conversation). `due`: ids now quiescent, ordered by
-    (ended_ns, trajectory_id); each is in the joiner's memory and `complete` from here on.
+    (ended_ns, trajectory_id), with `judged_calls` as the tests left off; `changed` holds them too,
+    as they must be stored: `complete`, with all their calls consumed.
     """
 
     changed: tuple[Trajectory, ...]

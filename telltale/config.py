@@ -10,13 +10,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from collector.config import KafkaConfig, OtlpConfig, RedactionConfig
-from detectors.config import RulesConfig
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from collector.config import KafkaConfig, OtlpConfig
 from contracts.errors import ConfigError
 from contracts.labels import CATEGORY_IDS
+from detectors.config import RulesConfig
+from storage.config import StorageSettings
 
 SubjectField = Literal["environment", "agent", "agent_version", "model"]
 SUBJECT_FIELDS: tuple[SubjectField, ...] = get_args(SubjectField)
@@ -43,7 +52,7 @@ class ApiConfig(_Section):
     """
 
     listen: str = "127.0.0.1:8686"
-    token: str = Field(default="", repr=False)
+    token: SecretStr = SecretStr("")
     hosts: tuple[str, ...] = ()
 
     @field_validator("listen")
@@ -59,17 +68,25 @@ class AlertmanagerConfig(_Section):
     urls: tuple[str, ...] = ()
 
 
+class RedactionConfig(_Section):
+    """What is replaced before anything is stored. `arguments: digest` keeps of tool arguments and
+    results only keyed digests and shapes, by which equality and novelty still work.
+    """
+
+    secrets: bool = True
+    arguments: Literal["keep", "digest"] = "keep"
+
+
 class TrajectoriesConfig(_Section):
     """When a trajectory is complete: quiet for `idle_timeout_s` of receive time, or, still going
-    on, older than `max_age_s` or longer than `max_calls`; then the part so far is judged.
-    `in_memory` bounds the traces held; the rest is read back from the store when a span of it
-    comes.
+    on, with a call not judged for `max_age_s` or `max_calls` of them; then the part so far is
+    judged. `spans_in_memory` bounds what is held; the rest is read back when a span of it comes.
     """
 
     idle_timeout_s: float = Field(default=300.0, gt=0)
-    max_age_s: float = Field(default=86_400.0, gt=0)
-    max_calls: int = Field(default=2_000, gt=0)
-    in_memory: int = Field(default=50_000, gt=0)
+    max_age_s: float = Field(default=3_600.0, gt=0)
+    max_calls: int = Field(default=500, gt=0)
+    spans_in_memory: int = Field(default=500_000, gt=0)
 
 
 class DetectionConfig(_Section):
@@ -111,6 +128,7 @@ class Settings(BaseSettings):
     api: ApiConfig = ApiConfig()
     subject: Annotated[tuple[SubjectField, ...], BeforeValidator(_listed)] = SUBJECT_FIELDS
     rules: RulesConfig = RulesConfig()
+    storage: StorageSettings = StorageSettings()
     alertmanager: AlertmanagerConfig = AlertmanagerConfig()
     redaction: RedactionConfig = RedactionConfig()
     trajectories: TrajectoriesConfig = TrajectoriesConfig()

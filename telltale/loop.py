@@ -28,10 +28,13 @@ MAX_BACKOFF_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Observers:
-    """Who is told what the loop did: `committed` after each commit, `failed` after each failure."""
+    """Who is told: `committed` after each batch, with the seconds it took; `failed` the stage after
+    a failure; `turned` the time, about once a second.
+    """
 
     committed: Callable[[Step, float], None]
     failed: Callable[[str], None]
+    turned: Callable[[int], None] = lambda now_ns: None
 
 
 class Loop:
@@ -81,7 +84,9 @@ class Loop:
         tick = now_ns - self._last_tick_ns >= TICK_S * 1e9 or now_ns < self._last_tick_ns
         if not batches and not self._gaps and not tick:
             return False
-        self._last_tick_ns = now_ns
+        if tick:
+            self._last_tick_ns = now_ns
+            self._observers.turned(now_ns)
         return self._store_batch(batches, now_ns)
 
     def _start_sources(self) -> None:

@@ -78,7 +78,7 @@ class Pipeline:
         """Throw the state in memory away and take it back from the store."""
         self._labels.clear()
         self._joiner = self._stages.joiner()
-        self._restore(self._store.restore_open(RESTORE_LIMIT))
+        self.take_back(self._store.restore_open(RESTORE_LIMIT))
         self.reload_bench()
 
     def reload_bench(self) -> None:
@@ -137,42 +137,41 @@ class Pipeline:
         for record, decoded in zip(records, self._stages.decode(records), strict=True):
             spans.extend(map(redact.span, decoded.spans))
             logs.extend(map(redact.log, decoded.logs))
-            dead_letters.extend(decoded.dead_letters)
+            dead_letters.extend(map(redact.dead_letter, decoded.dead_letters))
             if decoded.rejected:
                 rejected[record.ticket] = decoded.rejected
             received[record.source] = received.get(record.source, 0) + len(decoded.spans)
         return spans, logs, dead_letters, rejected, received
 
-    def _restore(self, restored: Restored) -> None:
-        if restored.spans or restored.logs:
-            self._joiner.restore(restored.spans, restored.logs, restored.judged)
+    def take_back(self, restored: Restored) -> bool:
+        """Hold stored spans in memory again; whether there were any."""
+        if not restored.spans and not restored.logs:
+            return False
+        self._joiner.restore(restored.spans, restored.logs, restored.judged)
+        return True
 
     def _restore_missing(self, spans: Sequence[Span], logs: Sequence[LogEvent]) -> None:
         missing = self._joiner.missing_traces(spans, logs)
         if missing:
-            self._restore(self._store.restore_traces(missing))
+            self.take_back(self._store.restore_traces(missing))
 
     def _restore_trajectories(self) -> None:
         # A conversation may reach over traces that are in the store only; taking those back can
         # show further conversations, so until nothing is missing.
         while missing := self._joiner.missing_trajectories():
-            self._restore(self._store.restore_trajectories(missing))
+            self.take_back(self._store.restore_trajectories(missing))
 
     def _judge(self, joined: Joined, now_ns: int) -> tuple[tuple[Trajectory, ...], Judgement]:
         label = self._stages.labeller.label
         for trajectory in joined.changed:
             self._labels[trajectory.trajectory_id] = label(trajectory.calls, trajectory.request)
-        due: list[Labelled] = []
-        for trajectory in joined.due:
-            if trajectory.trajectory_id not in self._labels:
-                self._labels[trajectory.trajectory_id] = label(trajectory.calls, trajectory.request)
-            due.append(self._labelled(trajectory))
-        limits = self._bench.limits([self._labelled(t) for t in joined.changed], now_ns)
-        judgement = self._bench.observe(due, now_ns)
-        rows = {t.trajectory_id: t for t in joined.changed}
-        for trajectory in joined.due:
-            rows[trajectory.trajectory_id] = replace(trajectory, judged_calls=len(trajectory.calls))
-        return tuple(rows.values()), replace(judgement, alerts=(*limits, *judgement.alerts))
+        # the joiner gives a due trajectory twice: as it will be stored, all its calls consumed, and
+        # as it is to be judged, from where the tests stand
+        standing = {t.trajectory_id: t for t in joined.changed}
+        standing |= {t.trajectory_id: t for t in joined.due}
+        limits = self._bench.limits([self._labelled(t) for t in standing.values()], now_ns)
+        judgement = self._bench.observe([self._labelled(t) for t in joined.due], now_ns)
+        return joined.changed, replace(judgement, alerts=(*limits, *judgement.alerts))
 
     def _labelled(self, trajectory: Trajectory) -> Labelled:
         labels = self._labels[trajectory.trajectory_id]

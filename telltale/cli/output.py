@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import TypeVar
 
 import click
@@ -20,6 +22,8 @@ def print_json(value: object) -> None:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, (datetime, date, timedelta, Decimal)):
+        return str(value)
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, (set, frozenset, tuple)):

@@ -1,0 +1,240 @@
+"""`telltale baseline`: references, frozen and content-addressed."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+import click
+
+from contracts.baseline import REFERENCE_KINDS, BaselineInfo, ReferenceKind
+from contracts.labels import CATEGORY_IDS
+from telltale.cli.options import config_option, data_option, json_option
+from telltale.cli.output import print_json, print_table, progress
+
+
+@click.group("baseline")
+def command() -> None:
+    """Fit, list, show, compare, verify, sign and promote references."""
+
+
+def _ceilings(values: tuple[str, ...]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for value in values:
+        category, _, rate = value.partition("=")
+        try:
+            found[category] = float(rate)
+        except ValueError:
+            raise click.BadParameter(
+                f"{value!r} is not CATEGORY=RATE", param_hint="--ceiling"
+            ) from None
+        if category not in CATEGORY_IDS:
+            raise click.BadParameter(f"unknown category {category!r}", param_hint="--ceiling")
+    return found
+
+
+@command.command("fit")
+@click.option("--name", required=True, help="What it will be called; names never change content.")
+@click.option("--kind", type=click.Choice(REFERENCE_KINDS), required=True)
+@click.option(
+    "--where",
+    default="",
+    metavar="SQL_CONDITION",
+    help="Condition over the view `trajectories`; not for kind `declared`.",
+)
+@click.option(
+    "--ceiling",
+    "ceilings",
+    multiple=True,
+    metavar="CATEGORY=RATE",
+    help="For kind `declared`: highest rate per opportunity; repeat for several.",
+)
+@config_option
+@data_option
+@json_option
+def fit(
+    name: str,
+    kind: str,
+    where: str,
+    ceilings: tuple[str, ...],
+    config_path: Path | None,
+    data: Path | None,
+    as_json: bool,
+) -> int:
+    """Freeze the behaviour of stored trajectories as a reference."""
+    from contracts.clock import SystemClock
+    from detectors.baseline import FitSettings, fit_baseline
+    from telltale import keys, references
+    from telltale.admin import register
+    from telltale.client import opened
+    from telltale.config import load
+    from telltale.stages import rule_pack, rules_digest
+
+    if kind != "declared" and not where:
+        raise click.UsageError(f"--where is needed for kind {kind}")
+    if kind == "declared" and not ceilings:
+        raise click.UsageError("--ceiling is needed for kind declared")
+    settings = load(config_path, data)
+    labeller = rule_pack(settings)
+    with opened(settings) as store, progress("fit", 100) as bar:
+        task = bar.task_ids[0]
+
+        def tell(what: str, share: float) -> None:
+            bar.update(task, description=what, completed=int(100 * share))
+
+        _, info = fit_baseline(
+            name,
+            cast(ReferenceKind, kind),
+            store.trajectories(where) if kind != "declared" else (),
+            labeller,
+            where,
+            FitSettings(
+                parent=settings.data / references.FOLDER,
+                created_ns=SystemClock().now_ns(),
+                rules_digest=rules_digest(labeller),
+                target_key=keys.secret(settings.data, "targets"),
+                ceilings=_ceilings(ceilings),
+                tests=references.tests(settings.detection),
+            ),
+            tell,
+        )
+        register(settings, store, info)
+    _print(info, as_json)
+    return 0
+
+
+@command.command("list")
+@config_option
+@data_option
+@json_option
+def list_(config_path: Path | None, data: Path | None, as_json: bool) -> int:
+    """All baselines."""
+    from telltale.client import opened
+    from telltale.config import load
+
+    with opened(load(config_path, data)) as store:
+        found = store.baselines()
+    if as_json:
+        print_json([_document(info) for info in found])
+    else:
+        print_table(
+            ("name", "kind", "trajectories", "calls", "digest", "active for", "where"),
+            [
+                (
+                    b.name,
+                    b.kind,
+                    b.trajectories,
+                    b.calls,
+                    b.digest[:12],
+                    b.active_for or "-",
+                    b.where,
+                )
+                for b in found
+            ],
+        )
+    return 0
+
+
+@command.command("show")
+@click.argument("name")
+@click.option(
+    "--html",
+    "html_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the full report with reliability plots to this file.",
+)
+@config_option
+@data_option
+@json_option
+def show(
+    name: str, html_path: Path | None, config_path: Path | None, data: Path | None, as_json: bool
+) -> int:
+    """One baseline: where it came from, what it can tell."""
+    from detectors.report import html, summary
+
+    from telltale import references
+    from telltale.client import opened
+    from telltale.config import load
+
+    settings = load(config_path, data)
+    with opened(settings) as store:
+        reference = references.load(store, name, "*")
+        info = store.baseline(name)
+    if html_path is not None:
+        html_path.write_text(html(reference), encoding="utf-8")
+        click.echo(f"wrote {html_path}", err=True)
+    known = summary(reference, references.tests(settings.detection))
+    if as_json:
+        print_json({**_document(info), "categories": known})
+    else:
+        _print(info, False)
+        if known:
+            print_table(tuple(known[0]), [tuple(row.values()) for row in known])
+    return 0
+
+
+@command.command("verify")
+@click.argument("name")
+@config_option
+@data_option
+@json_option
+def verify(name: str, config_path: Path | None, data: Path | None, as_json: bool) -> int:
+    """Check signature, hashes, schema, shapes and numbers of a baseline's files."""
+    from telltale import references
+    from telltale.client import opened
+    from telltale.config import load
+
+    with opened(load(config_path, data)) as store:
+        reference = references.load(store, name, "*")
+    if as_json:
+        print_json({"name": name, "digest": reference.info.digest, "valid": True})
+    else:
+        click.echo(f"{name}: valid, digest {reference.info.digest}")
+    return 0
+
+
+@command.command("promote")
+@click.argument("name")
+@click.option(
+    "--for",
+    "active_for",
+    required=True,
+    metavar="GLOB",
+    help="Subjects `environment/agent/agent_version/model` it judges from now on, e.g. "
+    "'production/ops-agent/*/*'; '' withdraws it.",
+)
+@config_option
+@data_option
+def promote(name: str, active_for: str, config_path: Path | None, data: Path | None) -> int:
+    """Let the daemon judge subjects against a baseline."""
+    from telltale.admin import promote as promote_in
+    from telltale.client import existing
+    from telltale.config import load
+
+    promote_in(existing(load(config_path, data)), name, active_for)
+    click.echo(f"{name}: judges {active_for}" if active_for else f"{name}: withdrawn")
+    return 0
+
+
+def _document(info: BaselineInfo) -> dict[str, object]:
+    return asdict(info)
+
+
+def _print(info: BaselineInfo, as_json: bool) -> None:
+    if as_json:
+        print_json(_document(info))
+        return
+    print_table(
+        ("what", "value"),
+        [
+            ("name", info.name),
+            ("kind", info.kind),
+            ("digest", info.digest),
+            ("trajectories", info.trajectories),
+            ("calls", info.calls),
+            ("where", info.where or "-"),
+            ("subjects", ", ".join(info.subjects) or "-"),
+            ("active for", info.active_for or "-"),
+            ("files", info.path),
+            ("signed by", info.signed_by or "-"),
+        ],
+    )

@@ -1,0 +1,101 @@
+"""`telltale explain`: why an alert was raised."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from telltale.cli.options import config_option, data_option, json_option
+from telltale.cli.output import print_json, print_table
+
+
+@click.command("explain")
+@click.argument("alert_id", required=False)
+@config_option
+@data_option
+@json_option
+def command(
+    alert_id: str | None, config_path: Path | None, data: Path | None, as_json: bool
+) -> int:
+    """Why an alert was raised: what it broke, k of n against expected, since when, by which calls.
+
+    ALERT_ID may be the start of an id; without it the newest alert is explained.
+    """
+    from telltale.client import connect
+    from telltale.config import load
+
+    with connect(load(config_path, data)) as client:
+        if alert_id is None:
+            newest = client.get("/api/v1/alerts", {"limit": 1})
+            if not newest:
+                click.echo("there are no alerts", err=True)
+                return 2
+            alert_id = str(newest[0]["alert_id"])
+        explanation = client.get(f"/api/v1/alerts/{alert_id}")
+    if as_json:
+        print_json(explanation)
+    else:
+        show(explanation)
+    return 0
+
+
+def show(explanation: dict[str, Any]) -> None:
+    """The explanation as text on standard output."""
+    alert, verdict = explanation["alert"], explanation["verdict"]
+    reference = explanation["reference"]
+    click.echo(f"{alert['severity'].upper()}  {alert['summary']}")
+    rows: list[tuple[str, object]] = [
+        ("alert", alert["alert_id"]),
+        ("raised", alert["raised_at"]),
+        ("subject", "/".join(alert["subject"].values())),
+        ("category", alert["category"]),
+        ("reference", alert["reference"]),
+    ]
+    if reference:
+        rows.append(("reference is", f"{reference['kind']}, fitted on {reference['where']}"))
+    if verdict:
+        rows += [
+            ("taken", f"{verdict['taken']} of {verdict['opportunities']} opportunities"),
+            ("expected", f"at most {verdict['expected']:.1f} by the reference"),
+            ("rate", f"{verdict['rate_lower']:.3g} to {verdict['rate_upper']:.3g} (95 %)"),
+            ("evidence", f"10^{verdict['evidence_log10']:.1f}"),
+            ("alarmed at", f"trajectory {verdict['alarm_at']}"),
+            (
+                "onset",
+                f"trajectory {verdict['onset']}, {explanation['onset_at'] or 'time unknown'}",
+            ),
+            ("attribution", verdict["attribution"] or "cannot be told"),
+        ]
+    print_table(("", ""), rows)
+    if explanation["contributions"]:
+        print_table(
+            ("trajectory", "step", "tool", "what", "stage", "reference's hazard", "evidence x10^"),
+            [
+                (c["trajectory_id"], c["step"], c["tool"], c["variant"], c["stage"], c["hazard"],
+                 c["log10_factor"])
+                for c in explanation["contributions"]
+            ],
+            title="\nStrongest calls",
+        )  # fmt: skip
+    if explanation["trajectories"]:
+        print_table(
+            ("trajectory", "started", "calls", "errors", "denied", "categories"),
+            [
+                (t["trajectory_id"], t["started_at"], t["calls"], t["errors"], t["denied"],
+                 " ".join(t["categories"]))
+                for t in explanation["trajectories"]
+            ],
+            title="\nTrajectories to read (telltale trajectory show ID)",
+        )  # fmt: skip
+    if explanation["changes"]:
+        print_table(
+            ("what", "before", "after", "at"),
+            [(c["what"], c["before"], c["after"], c["at"]) for c in explanation["changes"]],
+            title="\nChanged around the onset",
+        )
+    if explanation["lineage"]:
+        print_table(
+            ("relation", "value", "digest"),
+            [(e["relation"], e["value"], e["digest"][:12]) for e in explanation["lineage"]],
+            title="\nLineage of the model",
+        )

@@ -1,0 +1,94 @@
+"""`telltale judge`: the production detectors over stored trajectories."""
+
+from pathlib import Path
+
+import click
+
+from telltale.cli.options import config_option, data_option, json_option, where_option
+from telltale.cli.output import print_json, print_table, progress
+
+
+@click.command("judge")
+@where_option
+@click.option(
+    "--reference",
+    "names",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="A baseline to judge against; repeat for several.",
+)
+@config_option
+@data_option
+@json_option
+def command(
+    where: str, names: tuple[str, ...], config_path: Path | None, data: Path | None, as_json: bool
+) -> int:
+    """Judge stored trajectories, in time order, against frozen references.
+
+    With --json: one line per trajectory, then one verdict line per subject, category and reference.
+    Exits with 1 if any verdict is `alarm`, else 2 if none is `clear`, else 0.
+    """
+    from telltale import references
+    from telltale.client import opened
+    from telltale.config import load
+    from telltale.judging import Judged, exit_code, judge, line
+    from telltale.pipeline import subject_of
+    from telltale.stages import rule_pack
+
+    settings = load(config_path, data)
+    with opened(settings) as store, progress("trajectories") as bar:
+        task = bar.task_ids[0]
+
+        def each(judged: Judged) -> None:
+            bar.advance(task)
+            if as_json:
+                print_json(
+                    {
+                        "trajectory_id": judged.trajectory_id,
+                        "n": judged.n,
+                        "subject": judged.subject.label(),
+                        "evidence": judged.evidence,
+                    }
+                )
+
+        outcome = judge(
+            store.trajectories(where),
+            [references.load(store, name, "*") for name in dict.fromkeys(names)],
+            rule_pack(settings),
+            subject_of(settings.subject),
+            references.tests(settings.detection),
+            each,
+        )
+    if as_json:
+        for verdict in outcome.verdicts:
+            print_json(line(verdict))
+    else:
+        seen = [v for v in outcome.verdicts if v.opportunities or v.state == "alarm"]
+        print_table(
+            (
+                "subject", "category", "reference", "state", "k/n", "expected", "evidence",
+                "rate", "alarm at", "onset", "needed", "why",
+            ),
+            [
+                (
+                    v.subject.label(),
+                    v.category,
+                    v.reference,
+                    v.state,
+                    f"{v.taken}/{v.opportunities}",
+                    v.expected,
+                    f"10^{v.evidence_log10:.1f}",
+                    f"{v.rate_lower:.3g}-{v.rate_upper:.3g}",
+                    v.alarm_at,
+                    v.onset,
+                    v.needed,
+                    " ".join(part for part in (v.attribution, v.reason) if part),
+                )
+                for v in seen
+            ],
+            title=f"{outcome.trajectories} trajectories",
+        )  # fmt: skip
+    if not outcome.trajectories:
+        click.echo("no complete trajectory meets the condition", err=True)
+    return exit_code(outcome.verdicts)

@@ -1,0 +1,176 @@
+"""Why an alert was raised: reference, counts, onset, strongest calls, what changed before."""
+
+from collections.abc import Sequence
+from functools import partial
+from math import log
+
+from contracts.baseline import BaselineInfo
+from contracts.errors import BaselineError
+from contracts.ports import Labeller
+from contracts.verdict import Alert, Evidence, Verdict
+from detectors.baseline import Reference
+from detectors.contribution import INSTRUCTED, contributions
+from detectors.sequential import Settings as TestSettings
+from detectors.threshold import guaranteed
+from storage import listings
+from storage.store import Store
+from telltale import references
+from telltale.api.ports import Change, Contribution, Explanation, TrajectorySummary
+from telltale.config import Settings
+
+CURVE = 2_000
+"""Points of the evidence curve, the newest ones."""
+STRONGEST = 10
+"""Contributing calls shown."""
+WINDOW = 50
+"""Trajectories on each side of the onset that are compared for what changed."""
+
+
+class Explainer:
+    """Explains alerts of a store. Thread-safe as the store is."""
+
+    def __init__(self, store: Store, labeller: Labeller, settings: Settings) -> None:
+        self._store = store
+        self._labeller = labeller
+        self._settings = settings
+
+    def explain(self, alert_id: str) -> Explanation | None:
+        """By the alert's id or the start of it; None where there is no such alert."""
+        alert = self._store.fetch(partial(listings.alert, alert_id=alert_id))
+        if alert is None:
+            return None
+        verdict = self._verdict(alert)
+        info = self._reference(alert)
+        curve = self._curve(alert)
+        onset = verdict.onset if verdict else None
+        return Explanation(
+            alert=alert,
+            verdict=verdict,
+            reference=info,
+            curve=curve,
+            threshold_log10=self._threshold() if alert.kind == "drift" else None,
+            onset_ns=self._onset_ns(curve, onset),
+            contributions=self._contributions(alert, info),
+            trajectories=[
+                TrajectorySummary.of(each)
+                for each in self._store.fetch(
+                    partial(listings.summaries_of, trajectory_ids=alert.trajectory_ids)
+                )
+            ],
+            lineage=self._store.lineage(alert.subject.model),
+            changes=self._changes(curve, onset),
+        )
+
+    def _verdict(self, alert: Alert) -> Verdict | None:
+        for verdict in self._store.fetch(listings.verdicts):
+            if (verdict.subject, verdict.category, verdict.reference) == (
+                alert.subject,
+                alert.category,
+                alert.reference,
+            ):
+                return verdict
+        return alert.verdict
+
+    def _reference(self, alert: Alert) -> BaselineInfo | None:
+        return next((b for b in self._store.baselines() if b.name == alert.reference), None)
+
+    def _curve(self, alert: Alert) -> Sequence[Evidence]:
+        return self._store.fetch(
+            partial(
+                listings.evidence,
+                subject=alert.subject,
+                category=alert.category,
+                reference=alert.reference,
+                most=CURVE,
+            )
+        )
+
+    def _tests(self) -> TestSettings:
+        return references.tests(self._settings.detection)
+
+    def _threshold(self) -> float:
+        return guaranteed(self._tests()) / log(10)
+
+    def _onset_ns(self, curve: Sequence[Evidence], onset: int | None) -> int | None:
+        for row in curve:
+            if row.n == onset:
+                found = self._store.fetch(
+                    partial(listings.trajectory, trajectory_id=row.trajectory_id)
+                )
+                return found.ended_ns if found else None
+        return None
+
+    def _contributions(self, alert: Alert, info: BaselineInfo | None) -> list[Contribution]:
+        try:
+            reference = self._loaded(alert, info)
+        except BaselineError:
+            return []  # the artefact is gone or refused; the rest of the explanation still stands
+        found: list[Contribution] = []
+        for trajectory_id in alert.trajectory_ids:
+            trajectory = self._store.fetch(
+                partial(listings.trajectory, trajectory_id=trajectory_id)
+            )
+            if trajectory is None:
+                continue
+            labels = self._labeller.label(trajectory.calls, trajectory.request)
+            actions = {a.step: a for a in labels.actions if a.category == alert.category}
+            if reference is None:
+                each = [(a.step, 0.0, 0.0, False) for a in actions.values()]
+            else:
+                each = [
+                    (c.step, c.hazard, c.log10_factor, c.instructed)
+                    for c in contributions(
+                        reference, trajectory, labels, alert.category, self._tests()
+                    )
+                ]
+            for step, hazard, factor, instructed in each:
+                call, action = trajectory.calls[step], actions.get(step)
+                found.append(
+                    Contribution(
+                        trajectory_id=trajectory_id,
+                        step=step,
+                        tool=call.tool,
+                        arguments=call.arguments,
+                        category=alert.category,
+                        variant=action.variant if action and not instructed else INSTRUCTED,
+                        stage=action.stage if action else "unknown",
+                        hazard=hazard,
+                        log10_factor=factor,
+                    )
+                )
+        found.sort(key=lambda each: -each.log10_factor)
+        return found[:STRONGEST]
+
+    def _loaded(self, alert: Alert, info: BaselineInfo | None) -> Reference | None:
+        if info is not None:
+            return references.load(self._store, info.name, "*")
+        ceilings = self._settings.detection.ceilings
+        if alert.reference == references.CEILINGS and ceilings:
+            return references.declared(ceilings, self._settings.data, self._labeller)
+        return None
+
+    def _changes(self, curve: Sequence[Evidence], onset: int | None) -> list[Change]:
+        """Tools, services and versions first seen in the trajectories around the onset."""
+        if onset is None:
+            return []
+        before = [row.trajectory_id for row in curve if onset - WINDOW <= row.n < onset]
+        after = [row.trajectory_id for row in curve if onset <= row.n < onset + WINDOW]
+        if not before or not after:
+            return []
+        changes: list[Change] = []
+        for what, column in (
+            ("tool", "tool"),
+            ("service", "service"),
+            ("agent", "agent"),
+            ("agent version", "agent_version"),
+            ("model", "model"),
+        ):
+            old, new = (
+                self._store.fetch(partial(listings.first_seen, trajectory_ids=ids, column=column))
+                for ids in (before, after)
+            )
+            for value in sorted(set(new) - set(old)):
+                changes.append(Change(new[value], what, "", value))
+            for value in sorted(set(old) - set(new)):
+                changes.append(Change(0, what, value, ""))
+        return changes

@@ -1,0 +1,70 @@
+"""Which references judge whom: promoted baselines from the registry, and the declared ceilings."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.errors import BaselineError
+from contracts.ports import Labeller, Registry
+from detectors.baseline import FitSettings, Reference, fit_baseline
+from detectors.sequential import Settings as TestSettings
+from telltale.config import DetectionConfig
+
+log = logging.getLogger("telltale.references")
+
+FOLDER = "baselines"
+"""Folder of the artefacts in the data folder."""
+CEILINGS = "ceilings"
+"""Name of the reference made of the configured ceilings."""
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """`broken`: name of each promoted baseline that could not be loaded, and why."""
+
+    references: Sequence[Reference]
+    broken: Mapping[str, str]
+
+
+def tests(detection: DetectionConfig) -> TestSettings:
+    """The configured settings of the sequential tests."""
+    return TestSettings(arl=detection.arl, tau=detection.materiality)
+
+
+def load(registry: Registry, name: str, active_for: str) -> Reference:
+    """The baseline `name`, verified against the registry's digest. Raises `BaselineError`."""
+    info = registry.baseline(name)
+    return Reference.load(Path(info.path), expected_digest=info.digest, active_for=active_for)
+
+
+def in_force(
+    registry: Registry, detection: DetectionConfig, data: Path, labeller: Labeller
+) -> InForce:
+    """Everything that is promoted, and the ceilings for all subjects.
+
+    A baseline that does not load is left out and named: the daemon goes on with the rest, is not
+    ready, and says so.
+    """
+    references: list[Reference] = []
+    broken: dict[str, str] = {}
+    for info in registry.baselines():
+        if not info.active_for:
+            continue
+        try:
+            references.append(load(registry, info.name, info.active_for))
+        except BaselineError as error:
+            log.error("promoted baseline refused: %s", error)
+            broken[info.name] = str(error)
+    if detection.ceilings:
+        references.append(declared(detection.ceilings, data, labeller))
+    return InForce(references, broken)
+
+
+def declared(
+    ceilings: Mapping[str, float], data: Path, labeller: Labeller, name: str = CEILINGS
+) -> Reference:
+    """A reference of declared ceilings for all subjects. Equal ceilings give the same artefact."""
+    settings = FitSettings(parent=data / FOLDER, created_ns=0, ceilings=ceilings)
+    folder, _ = fit_baseline(name, "declared", (), labeller, "", settings)
+    return Reference.load(folder, active_for="*")
