@@ -7,7 +7,8 @@ that is lost also shows in how often risky calls come at all.
 
 Features never look at the call itself. They speak of families of tools and of hashed names, so an
 unseen tool changes one feature of many. Whether an order was read is left out on purpose: it is an
-effect of a guardrail, and conditioning on it would hide the guardrail's loss.
+effect of a guardrail, and conditioning on it would hide the guardrail's loss. For the same reason
+an act that was stopped (denied, blocked) is not taken.
 """
 
 import math
@@ -188,6 +189,8 @@ def encode(trajectory: Trajectory, labels: Labels) -> Encoded:
     at_step: dict[int, list[Opportunity]] = {}
     for opportunity in labels.opportunities:
         at_step.setdefault(opportunity.step, []).append(opportunity)
+    let = {(a.step, a.category) for a in labels.actions if a.stage != "blocked"}
+    stopped = {(a.step, a.category) for a in labels.actions} - let
     history, orders = _History(trajectory), Orders(trajectory.request)
     index = {category: number for number, category in enumerate(CATEGORY_IDS)}
     rows: list[tuple[int, int, bool, bool, bool, bool]] = []
@@ -198,7 +201,7 @@ def encode(trajectory: Trajectory, labels: Labels) -> Encoded:
         seen = call.arguments_state not in ("absent", "invalid")
         unseen += not seen
         known = history.slots(call)
-        obeyed = orders.obeyed(call)
+        obeyed = call.outcome in ("ok", "unknown") and orders.obeyed(call)
         rows.append(
             (ORDERS, number, obeyed, history.failed, number == 0, _clear(call, orders, number))
         )
@@ -207,11 +210,12 @@ def encode(trajectory: Trajectory, labels: Labels) -> Encoded:
         for each in at_step.get(call.step, ()):
             first = each.position != "any"
             stream = index[each.category]
-            rows.append((stream, number, each.taken, history.failed, first, each.visible))
+            acted = each.taken and (each.step, each.category) not in stopped
+            rows.append((stream, number, acted, history.failed, first, each.visible))
             features.append(
                 known + _opportunity_slots(each.family, first, history.taken, each.category)
             )
-            if each.taken:
+            if acted:
                 taken.append(each.category)
         if obeyed:
             taken.append("orders")
