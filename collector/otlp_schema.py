@@ -6,9 +6,10 @@ proto2 on purpose: its parser does not check UTF-8, so one broken text is met wh
 read, in its own span, and does not refuse the payload. Source: opentelemetry-proto 1.x, the files
 trace.proto, logs.proto, common.proto, resource.proto.
 
-A whole poll is one message: `PollOfTraces{repeated TracesData payloads = 1}`. `Envelope` leaves
-resource, scope, spans and log records as bytes, to parse each alone. The unchecked classes have
-bytes for text and lists for maps, to mend what is not UTF-8.
+Many payloads are one message: `PollOfTraces{repeated TracesData payloads = 1}`. Resources and
+scopes are left as bytes: the same few come again and again, so each is parsed once. `Envelope`
+leaves spans and log records as bytes too, to parse each alone. The unchecked classes have bytes for
+text and lists for maps, to mend what is not UTF-8.
 """
 
 from collections.abc import Iterator, Sequence
@@ -67,12 +68,12 @@ _COMMON: dict[str, tuple[str, ...]] = {
     ),
 }
 _PARSED = {
-    "ScopeSpans": ("1 scope Scope", "2 items *Span"),
-    "ResourceSpans": ("1 resource Resource", "2 scopes *ScopeSpans"),
+    "ScopeSpans": ("1 scope bytes", "2 items *Span"),
+    "ResourceSpans": ("1 resource bytes", "2 scopes *ScopeSpans"),
     "TracesData": ("1 resources *ResourceSpans",),
     "PollOfTraces": ("1 payloads *TracesData",),
-    "ScopeLogs": ("1 scope Scope", "2 items *LogRecord"),
-    "ResourceLogs": ("1 resource Resource", "2 scopes *ScopeLogs"),
+    "ScopeLogs": ("1 scope bytes", "2 items *LogRecord"),
+    "ResourceLogs": ("1 resource bytes", "2 scopes *ScopeLogs"),
     "LogsData": ("1 resources *ResourceLogs",),
     "PollOfLogs": ("1 payloads *LogsData",),
 }
@@ -128,13 +129,9 @@ class KeyValueListMessage(Protocol):
 class ResourceMessage(Protocol):
     attributes: Attributes
 
-    def SerializeToString(self) -> bytes: ...
-
 
 class ScopeMessage(Protocol):
     name: str
-
-    def SerializeToString(self) -> bytes: ...
 
 
 class StatusMessage(Protocol):
@@ -180,12 +177,12 @@ class LogMessage(Protocol):
 
 
 class ScopeItems(Protocol):
-    scope: ScopeMessage
-    items: Sequence[Any]  # of SpanMessage or LogMessage: the poll's class says which
+    scope: bytes
+    items: Sequence[Any]  # of SpanMessage, LogMessage or bytes: the class parsed with says which
 
 
 class ResourceItems(Protocol):
-    resource: ResourceMessage
+    resource: bytes
     scopes: Sequence[ScopeItems]
 
 
@@ -195,20 +192,6 @@ class Payload(Protocol):
 
 class Poll(Protocol):
     payloads: Sequence[Payload]
-
-
-class ScopeEnvelope(Protocol):
-    scope: bytes
-    items: Sequence[bytes]
-
-
-class ResourceEnvelope(Protocol):
-    resource: bytes
-    scopes: Sequence[ScopeEnvelope]
-
-
-class Envelope(Protocol):
-    resources: Sequence[ResourceEnvelope]
 
 
 T = TypeVar("T", covariant=True)
@@ -272,7 +255,7 @@ def _class(name: str, pool: DescriptorPool = _TEXT, package: str = "telltale.otl
 
 POLL_OF_TRACES = cast("Parser[Poll]", _class("PollOfTraces"))
 POLL_OF_LOGS = cast("Parser[Poll]", _class("PollOfLogs"))
-ENVELOPE = cast("Parser[Envelope]", _class("Envelope"))
+ENVELOPE = cast("Parser[Payload]", _class("Envelope"))
 RESOURCE = cast("Parser[ResourceMessage]", _class("Resource"))
 SCOPE = cast("Parser[ScopeMessage]", _class("Scope"))
 SPAN = cast("Parser[SpanMessage]", _class("Span"))

@@ -4,6 +4,9 @@ import base64
 import binascii
 import math
 
+NO_TRACE, NO_SPAN = bytes(16), bytes(8)
+"""The all-zero ids, which OTLP calls invalid."""
+
 
 def clean_text(text: str) -> str:
     """`text` with lone surrogates replaced by U+FFFD: UTF-8, DuckDB, Arrow and /metrics refuse
@@ -38,7 +41,7 @@ def hex_id(value: object, size_bytes: int) -> str:
 
 def wire_id(value: bytes, size_bytes: int) -> str:
     """A protobuf id as lower-case hex, "" where it has another size or is all zero (invalid)."""
-    return value.hex() if len(value) == size_bytes and any(value) else ""
+    return value.hex() if len(value) == size_bytes and value != NO_TRACE[:size_bytes] else ""
 
 
 def finite(value: float) -> float | str:
