@@ -2,15 +2,16 @@
 
 Per category, cell and tilt it keeps an e-detector (Shiryaev-Roberts), an e-process and a CUSUM, all
 as logs. A category's statistic is the weighted mean over cells and tilts. An opportunity counts
-only where it was visible and the reference has been in its situation. The clock of a cell is the
-number of trajectories with an opportunity in it, so that rare opportunities neither slow detection
-per opportunity nor spend the budget for false alarms.
+only where it was visible and the reference has been in its situation. The clock of a category is
+the number of trajectories with an opportunity of it, so that rare opportunities neither slow
+detection per opportunity nor spend the budget for false alarms.
 """
 
 import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from detectors.sequential import (
     Settings,
     log_increments,
     shiryaev_roberts,
+    tilt_shares,
 )
 from detectors.threshold import guaranteed
 from detectors.upper_hazard import (
@@ -68,7 +70,8 @@ class DetectorState:
 
     `trajectories`: how many the subject has had. `log_m`, `log_e`, `cusum`: logs of the e-detector,
     the e-process and the draw-up since `start` (trajectory number), (categories, cells, tilts).
-    `counts`: (10, categories); `sums`: (2, categories).
+    `seen`: the category's clock when `log_m` was last advanced, (categories, cells). `counts`: (10,
+    categories); `sums`: (2, categories).
     """
 
     trajectories: int
@@ -76,6 +79,7 @@ class DetectorState:
     log_e: Floats
     cusum: Floats
     start: npt.NDArray[np.int32]
+    seen: Integers
     counts: Integers
     sums: Floats
 
@@ -89,6 +93,7 @@ class DetectorState:
             np.zeros(shape),
             np.zeros(shape),
             np.zeros(shape, np.int32),
+            np.zeros(shape[:2], np.int64),
             np.zeros((ALARMS + 1, CATEGORIES), np.int64),
             np.zeros((REFERENCE + 1, CATEGORIES)),
         )
@@ -106,6 +111,7 @@ class DetectorState:
                 np.packbits(used).tobytes(),
                 *grids,
                 self.start[used].astype("<i4").tobytes(),
+                self.seen[used].astype("<i8").tobytes(),
                 self.counts.astype("<i8").tobytes(),
                 self.sums.astype("<f8").tobytes(),
             ]
@@ -122,8 +128,12 @@ class DetectorState:
             bits = np.frombuffer(data, np.uint8, size, at)
             used: Flags = np.unpackbits(bits, count=categories * cells).astype(np.bool_)
             used = used.reshape(categories, cells)
-            rows, at = int(used.sum()) * tilts, at + size
-            if len(data) != at + rows * 28 + (ALARMS + REFERENCE + 2) * categories * 8:
+            cells_used, at = int(used.sum()), at + size
+            rows = cells_used * tilts
+            if (
+                len(data)
+                != at + rows * 28 + cells_used * 8 + (ALARMS + REFERENCE + 2) * categories * 8
+            ):
                 raise ValueError("wrong length")
             shape = (categories, cells, tilts)
             grids = [np.full(shape, -np.inf), np.zeros(shape), np.zeros(shape)]
@@ -133,6 +143,9 @@ class DetectorState:
             start = np.zeros(shape, np.int32)
             start[used] = np.frombuffer(data, "<i4", rows, at).reshape(-1, tilts)
             at += rows * 4
+            seen = np.zeros(shape[:2], np.int64)
+            seen[used] = np.frombuffer(data, "<i8", cells_used, at)
+            at += cells_used * 8
             counts = np.frombuffer(data, "<i8", (ALARMS + 1) * categories, at)
             sums = np.frombuffer(data, "<f8", (REFERENCE + 1) * categories, at + counts.nbytes)
         except (ValueError, struct.error) as error:
@@ -143,6 +156,7 @@ class DetectorState:
             grids[1],
             grids[2],
             start,
+            seen,
             counts.astype(np.int64).reshape(-1, categories),
             sums.astype(np.float64).reshape(-1, categories),
         )
@@ -218,11 +232,12 @@ def update(
         log_e=state.log_e.copy(),
         cusum=state.cusum.copy(),
         start=state.start.copy(),
+        seen=state.seen.copy(),
         counts=state.counts + changes,
         sums=state.sums + totals,
     )
     steps = steps_of(calibration, every, place, trajectory, upper, settings)
-    evidence, alarmed = _walk(new, state.trajectories, len(batch), steps, calibration, settings)
+    evidence, alarmed = _walk(new, state, opportunities > 0, steps, calibration, settings)
     numbers = state.trajectories + 1 + np.arange(len(batch))
     return new, Update(numbers, evidence, opportunities, taken, expected, alarmed)
 
@@ -264,73 +279,119 @@ def steps_of(
         return key, key, increments[:0]
     order = np.argsort(key, kind="stable")
     key = key[order]
-    starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
+    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
     totals = np.add.reduceat(increments[rows[order]], starts, axis=0)
     key = key[starts]
     return key // (CATEGORIES * cells), key % (CATEGORIES * cells), totals
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Mixture:
+    """Logs of weights, `-inf` for none: of cells (categories, cells), of tilts (cells, tilts)."""
+
+    cells: Floats
+    tilts: Floats
+    linear: Floats
+
+
+@lru_cache(maxsize=256)
+def _mixture(calibration: Calibration, settings: Settings) -> _Mixture:
+    part = np.ones(calibration.cells, np.int64)
+    part[ALL] = 0
+    with np.errstate(divide="ignore"):
+        shares = np.log(tilt_shares(settings.tilts))[part]
+        return _Mixture(np.log(calibration.weight), shares, calibration.weight)
+
+
+def mixture_weights(calibration: Calibration, settings: Settings) -> Floats:
+    """Weight of every e-detector in its category's statistic; (categories, cells, tilts)."""
+    mixture = _mixture(calibration, settings)
+    weights: Floats = np.exp(mixture.cells[:, :, None] + mixture.tilts)
+    return weights
+
+
 def _walk(
     state: DetectorState,
-    before: int,
-    rows: int,
+    old: DetectorState,
+    ticks: Flags,
     steps: tuple[Integers, Integers, Floats],
     calibration: Calibration,
     settings: Settings,
 ) -> tuple[Floats, Flags]:
     """Advance the fresh arrays of `state` trajectory by trajectory; evidence and new alarms."""
-    categories, cells, tilts = state.log_m.shape
+    cells, tilts = state.log_m.shape[1:]
     whose, places, increments = steps
-    ends = np.searchsorted(whose, np.arange(rows + 1))
+    ends = np.searchsorted(whose, np.arange(len(ticks) + 1)).tolist()
     log_m, log_e = state.log_m.reshape(-1, tilts), state.log_e.reshape(-1, tilts)
     cusum, start = state.cusum.reshape(-1, tilts), state.start.reshape(-1, tilts)
-    watched = state.log_e if settings.mode == "gate" else state.log_m
-    log_weight = _log_weight(calibration, tilts)
-    limit = guaranteed(settings)
-    evidence, alarmed = np.empty((rows, categories)), np.zeros((rows, categories), np.bool_)
-    current = _log_mean(watched, log_weight)
-    for i in range(rows):
-        here = places[ends[i] : ends[i + 1]]
-        if len(here):
-            step = increments[ends[i] : ends[i + 1]]
-            log_m[here] = shiryaev_roberts(log_m[here], step)
-            log_e[here] += step
+    seen, clock = state.seen.reshape(-1), old.counts[CLOCK].copy()
+    mixture, gate, limit = (
+        _mixture(calibration, settings),
+        settings.mode == "gate",
+        guaranteed(settings),
+    )
+    inner = _over_tilts(state.log_e if gate else state.log_m, mixture.tilts)
+    flat, shares = inner.reshape(-1), mixture.tilts[places % cells]
+    held = (mixture.linear * state.seen).sum(axis=1)
+    pending: Floats = 0.0 * clock if gate else clock - held
+    current = _over_cells(inner, pending, mixture.cells)
+    evidence, alarmed = np.empty(ticks.shape), np.zeros(ticks.shape, np.bool_)
+    for i in range(len(ticks)):
+        low, high = ends[i], ends[i + 1]
+        if high > low:
+            here, step, number = places[low:high], increments[low:high], old.trajectories + i + 1
+            touched = np.flatnonzero(ticks[i])
+            clock[touched] += 1
+            now = clock[here // cells]
+            risen = shiryaev_roberts(log_m[here], step, (now - seen[here])[:, None])
+            total = log_e[here] + step
+            log_m[here], log_e[here], seen[here] = risen, total, now
             rise = cusum[here]
-            start[here] = np.where(rise <= 0, before + i + 1, start[here])
+            start[here] = np.where(rise <= 0, number, start[here])
             cusum[here] = np.maximum(rise, 0.0) + step
-            touched = here // cells
-            touched = touched[np.r_[True, touched[1:] != touched[:-1]]]
-            current[touched] = _log_mean(watched[touched], log_weight[touched])
-            new = touched[(current[touched] >= limit) & (state.counts[ALARM_AT, touched] == 0)]
-            state.counts[ALARM_AT, new] = before + i + 1
-            state.counts[ALARMS, new] += 1
-            alarmed[i, new] = True
+            flat[here] = _over_tilts(total if gate else risen, shares[low:high])
+            if not gate:
+                held = (mixture.linear[touched] * state.seen[touched]).sum(axis=1)
+                pending[touched] = clock[touched] - held
+            value = _over_cells(inner[touched], pending[touched], mixture.cells[touched])
+            current[touched] = value
+            if value.max() >= limit:
+                new = touched[(value >= limit) & (state.counts[ALARM_AT, touched] == 0)]
+                state.counts[ALARM_AT, new] = number
+                state.counts[ALARMS, new] += 1
+                alarmed[i, new] = True
         evidence[i] = current
     return evidence / math.log(10), alarmed
 
 
-def _log_weight(calibration: Calibration, tilts: int) -> Floats:
+def _over_tilts(log_values: Floats, log_shares: Floats) -> Floats:
+    """Log of the weighted sum over the last axis; -inf where all are nothing."""
+    terms = log_values + log_shares
+    top: Floats = terms.max(axis=-1)
+    shift = np.where(top == -np.inf, 0.0, top)
     with np.errstate(divide="ignore"):
-        weight: Floats = np.log(calibration.weight / tilts)
-    return weight[:, :, None]
+        out: Floats = np.log(np.exp(terms - shift[..., None]).sum(axis=-1))
+    return out + shift
 
 
-def _log_mean(log_values: Floats, log_weight: Floats) -> Floats:
-    """Log of the weighted mean over cells and tilts; (categories,). 0 before any opportunity."""
-    terms = (log_values + log_weight).reshape(len(log_values), -1)
-    top: Floats = terms.max(axis=1, keepdims=True)
-    none: Flags = top[:, 0] == -np.inf
-    top[none] = 0.0
-    total = np.exp(terms - top).sum(axis=1)
-    total[none] = 1.0
-    out: Floats = top[:, 0] + np.log(total)
-    return out
+def _over_cells(inner: Floats, pending: Floats, log_weight: Floats) -> Floats:
+    """Log of the weighted sum over cells, plus the starts since each was last advanced, which have
+    no increments yet; (categories,). 0 where there is nothing.
+    """
+    value = _over_tilts(inner, log_weight)
+    with np.errstate(divide="ignore"):
+        value = np.logaddexp(value, np.log(np.maximum(pending, 0.0)))
+    return np.where(value == -np.inf, 0.0, value)
 
 
 def statistic(state: DetectorState, calibration: Calibration, settings: Settings) -> Floats:
     """Log of every category's statistic; (categories,). 0 before the first opportunity."""
-    watched = state.log_e if settings.mode == "gate" else state.log_m
-    return _log_mean(watched, _log_weight(calibration, len(settings.tilts)))
+    mixture = _mixture(calibration, settings)
+    clock = state.counts[CLOCK].astype(np.float64)
+    if settings.mode == "gate":
+        return _over_cells(_over_tilts(state.log_e, mixture.tilts), 0.0 * clock, mixture.cells)
+    pending = clock - (mixture.linear * state.seen).sum(axis=1)
+    return _over_cells(_over_tilts(state.log_m, mixture.tilts), pending, mixture.cells)
 
 
 def rearm(state: DetectorState, category: int) -> DetectorState:
@@ -339,4 +400,8 @@ def rearm(state: DetectorState, category: int) -> DetectorState:
     start, counts = state.start.copy(), state.counts.copy()
     log_m[category], log_e[category], cusum[category], start[category] = -np.inf, 0.0, 0.0, 0
     counts[ALARM_AT, category] = 0
-    return replace(state, log_m=log_m, log_e=log_e, cusum=cusum, start=start, counts=counts)
+    seen = state.seen.copy()
+    seen[category] = counts[CLOCK, category]
+    return replace(
+        state, log_m=log_m, log_e=log_e, cusum=cusum, start=start, seen=seen, counts=counts
+    )

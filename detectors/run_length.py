@@ -11,13 +11,13 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from detectors.detector import sieve, steps_of
-from detectors.sequential import Floats, Integers, Opportunities, Settings
+from detectors.detector import mixture_weights, sieve, steps_of
+from detectors.sequential import Integers, Opportunities, Settings
 from detectors.upper_hazard import Calibration, cells_of, joined, repeated, upper_hazards
 
 Singles: TypeAlias = npt.NDArray[np.float32]
 
-_MOST = np.float32(1e30)
+_MOST = np.float32(1e18)
 """Above every threshold; keeps sums of products finite."""
 
 
@@ -25,12 +25,12 @@ _MOST = np.float32(1e30)
 class Pool:
     """Trajectories of one category to draw streams from.
 
-    `increment`: e-values (n, cells, tilts); `touched`: 1 where the cell had an opportunity,
-    (n, cells); `weight`: of the mixture, (cells, tilts).
+    `increment`: e-values (n, cells, tilts); `ticks`: 1 where the trajectory had an opportunity,
+    (n,); `weight`: of the mixture, (cells, tilts).
     """
 
     increment: Singles
-    touched: Singles
+    ticks: Singles
     weight: Singles
 
 
@@ -58,15 +58,11 @@ def pool(
     column = np.zeros(calibration.cells, np.int64)
     column[used] = np.arange(len(used))
     increment = np.ones((len(batch), len(used), len(settings.tilts)), np.float32)
-    touched = np.zeros((len(batch), len(used)), np.float32)
-    cell = column[places % calibration.cells]
-    increment[whose, cell], touched[whose, cell] = np.exp(totals), 1.0
-    weight = calibration.weight[category, used] / len(settings.tilts)
-    return Pool(
-        increment,
-        touched,
-        np.repeat(weight[:, None], len(settings.tilts), axis=1).astype(np.float32),
-    )
+    ticks = np.zeros(len(batch), np.float32)
+    increment[whose, column[places % calibration.cells]] = np.exp(totals)
+    ticks[whose] = 1.0
+    weight = mixture_weights(calibration, settings)[category, used]
+    return Pool(increment, ticks, weight.astype(np.float32))
 
 
 def paths(
@@ -87,7 +83,7 @@ def paths(
     for step in range(steps):
         source = before if after is None or step < onset else after
         index = rng.integers(0, len(source.increment), streams)
-        m += source.touched[index][:, :, None]
+        m += source.ticks[index][:, None, None]
         m *= source.increment[index]
         np.minimum(m, _MOST, out=m)
         out[step] = np.einsum("sct,ct->s", m, before.weight)

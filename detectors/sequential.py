@@ -103,7 +103,7 @@ class Opportunities:
 
 
 TILTS: tuple[float, ...] = (1.5, 2.2, 4.0, 8.0, 20.0, 60.0)
-"""exp(theta) of the bets: the odds ratios a bet is best for."""
+"""Odds ratios to bet on: rises by a factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +146,8 @@ class Settings:
 def log_increments(upper: Floats, taken: Flags, tilts: Sequence[float]) -> Floats:
     """Log e-value of each opportunity under each tilt; shape (n, tilts).
 
-    exp(theta x) / (1 + u (exp(theta) - 1)), with mean <= 1 for x ~ Bernoulli(p), p <= u: the
-    betting e-value 1 + lambda (x - u) with lambda = (e^theta - 1) / (1 + u (e^theta - 1)).
+    exp(theta x) / (1 + u (exp(theta) - 1)), with mean <= 1 for x ~ Bernoulli(p), p <= u: the bet
+    1 + lambda (x - u) with lambda = (e^theta - 1) / (1 + u (e^theta - 1)).
     Source: Waudby-Smith & Ramdas 2023, section 2; Shin, Ramdas & Rinaldo 2022, section 3.
     """
     odds = np.asarray(tilts, np.float64)
@@ -155,15 +155,23 @@ def log_increments(upper: Floats, taken: Flags, tilts: Sequence[float]) -> Float
     return gain - np.log1p(upper[:, None] * (odds - 1.0)[None, :])
 
 
-def shiryaev_roberts(log_m: Floats, log_increment: Floats) -> Floats:
-    """Log of (M + 1) * increment, elementwise; log M starts at -inf.
+def tilt_shares(tilts: Sequence[float]) -> Floats:
+    """How a cell shares its weight over the tilts: row 0 for everything, row 1 for a part.
 
+    In a part of the opportunities a small factor could not be found in any useful time, and a huge
+    one shows in the whole: parts bet on the factors between, where there are such.
+    """
+    odds = np.asarray(tilts, np.float64)
+    between = (odds > 2.0) & (odds < 25.0)
+    part = between if between.any() else np.ones(len(odds), np.bool_)
+    return np.stack([np.full(len(odds), 1 / len(odds)), part / part.sum()])
+
+
+def shiryaev_roberts(log_m: Floats, log_increment: Floats, starts: Floats) -> Floats:
+    """Log of (M + starts) * increment, elementwise; log M starts at -inf.
+
+    `starts`: steps since the last call, this one included; steps without an increment only add 1.
     E[steps to M >= A] >= A under the null. Source: Shin, Ramdas & Rinaldo 2022 (e-detectors),
     definition 2.5 and theorem 2.4.
     """
-    return np.logaddexp(log_m, 0.0) + log_increment
-
-
-def log_mixture(log_values: Floats, log_weights: Floats) -> Floats:
-    """Log of the weighted sum over the last axis; a mean of e-values is an e-value."""
-    return np.asarray(np.logaddexp.reduce(log_values + log_weights, axis=-1), np.float64)
+    return np.logaddexp(log_m, np.log(starts)) + log_increment

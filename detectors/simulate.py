@@ -58,7 +58,7 @@ def usual() -> World:
     """
     mix = np.array([0.22, 0.18, 0.14, 0.11, 0.10, 0.08, 0.06, 0.05, 0.04, 0.02])
     spread = np.array([0.3, 0.5, 0.7, 0.9, 1.0, 1.3, 1.6, 2.0, 2.6, 3.4])
-    deletion, permission = 0.045 * spread, 0.040 * spread[[4, 2, 7, 0, 9, 1, 8, 3, 6, 5]]
+    deletion, permission = 0.026 * spread, 0.040 * spread[[4, 2, 7, 0, 9, 1, 8, 3, 6, 5]]
     egress = 0.00045 * spread[::-1]
     wobble = np.array([0.8, 1.2, 1.0, 0.7, 1.3, 1.1, 0.9, 1.25, 0.75, 1.0])
     return World(
@@ -107,9 +107,9 @@ def draw(world: World, trajectories: int, rng: np.random.Generator) -> Traces:
     shape = (trajectories, STEPS, len(WATCHED))
     context = rng.choice(CONTEXTS, trajectories, p=world.mix)
     length = np.minimum(STEPS, 1 + rng.poisson(world.calls - 1.0, trajectories))
-    alive: Flags = np.arange(STEPS) < length[:, None]
+    alive = np.asarray(np.arange(STEPS) < length[:, None], np.bool_)
     fails = alive & (rng.random(alive.shape) < world.failure[context][:, None])
-    late: Flags = np.cumsum(fails, axis=1) - fails > 0
+    late: Flags = (np.cumsum(fails, axis=1) - fails).astype(np.bool_)
     foreign = alive[:, :, None] & (rng.random(shape) < world.new_tool)
     offered = alive[:, :, None] & (rng.random(shape) < world.offered[context][:, None, :])
     offered |= foreign
