@@ -1,0 +1,154 @@
+"""Where the secrets stand in a text: all rules at once, then those that are in it one by one."""
+
+# google-re2 has no type hints; what is used of it is declared below.
+# pyright: reportUnknownMemberType=false
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol, cast
+
+import re2  # type: ignore[import-untyped]  # no stubs
+
+from collector.redact_keywords import KEYWORD_RULES, Family, value_of
+from collector.redact_rules import RULES, Rule
+
+STATES_BYTES = 64 << 20
+"""Most memory for the states of the automata, which RE2 builds as texts need them; a few MB are."""
+
+
+MARKER = re.compile(
+    rb"\[\[(?:secret:[a-z0-9_]{1,32}|digest):[0-9a-f]{16}(?::[a-z0-9]{1,12}){0,3}\]\]"
+)
+"""What redaction leaves. Never part of a secret, so that redacting again changes nothing."""
+
+
+class Secret(NamedTuple):
+    """Bytes [first, end) of a text, and the rule that knew them."""
+
+    first: int
+    end: int
+    rule: str
+
+
+class _Match(Protocol):
+    def span(self, group: int = 0) -> tuple[int, int]: ...
+
+
+class _Pattern(Protocol):
+    @property
+    def groupindex(self) -> dict[bytes, int]: ...
+
+    def search(self, text: bytes, pos: int = 0) -> _Match | None: ...
+
+
+class _Set(Protocol):
+    def Add(self, pattern: bytes) -> int: ...
+
+    def Compile(self) -> None: ...
+
+    def Match(self, text: bytes) -> list[int] | None: ...
+
+
+Locate = Callable[[bytes, _Match], tuple[int, int] | None]
+
+
+class SecretFinder:
+    """Finds secrets in UTF-8 text. Thread-safe.
+
+    Clean text costs one pass of one automaton for all rules, about 1.5 ns a byte however many they
+    are. RE2 runs in linear time on any text.
+    """
+
+    def __init__(self, rules: Sequence[Rule] = RULES) -> None:
+        options = re2.Options()
+        options.encoding = re2.Options.Encoding.LATIN1  # patterns and texts are bytes
+        options.max_mem = STATES_BYTES
+        options.log_errors = False
+        self._all = cast(_Set, re2.Set.SearchSet(options))
+        self._rules: list[tuple[str, _Pattern, Locate]] = []
+        for rule in rules:
+            pattern = self._add(rule.pattern, options)
+            self._rules.append((rule.name, pattern, partial(_first_group, rule)))
+        for keyword in KEYWORD_RULES:
+            pattern = self._add(keyword.pattern, options)
+            names = {name.decode(): index for name, index in pattern.groupindex.items()}
+            self._rules.append(
+                (keyword.family, pattern, partial(_keyword_value, keyword.family, names))
+            )
+        self._all.Compile()
+
+    def _add(self, pattern: str, options: object) -> _Pattern:
+        self._all.Add(pattern.encode())
+        return cast(_Pattern, re2.compile(pattern.encode(), options))
+
+    def holds(self, text: bytes) -> bool:
+        """Whether there is any secret in `text`."""
+        return any(True for _ in self._each(text))
+
+    def find(self, text: bytes) -> Sequence[Secret]:
+        """The secrets in `text`, in order, not overlapping.
+
+        Where two overlap, both are one secret by the name of the one that starts first.
+        """
+        found = list(self._each(text))
+        if len(found) > 1:
+            found = _merged(found)
+        return _carved(text, found) if b"[[" in text else found
+
+    def _each(self, text: bytes) -> Iterator[Secret]:
+        # Set.Match returns None where no rule matches.
+        for index in self._all.Match(text) or ():
+            yield from self._of_rule(text, *self._rules[index])
+
+    @staticmethod
+    def _of_rule(text: bytes, name: str, pattern: _Pattern, locate: Locate) -> Iterator[Secret]:
+        at = 0
+        while match := pattern.search(text, at):
+            secret = locate(text, match)
+            at = match.span()[1]
+            if secret is not None:
+                at = max(at, secret[1])
+                yield Secret(*secret, name)
+
+
+def _first_group(rule: Rule, text: bytes, match: _Match) -> tuple[int, int] | None:
+    first, end = match.span(1)
+    secret = text[first:end]
+    return (first, end) if rule.accept(secret) else None
+
+
+def _keyword_value(
+    family: Family, names: Mapping[str, int], text: bytes, match: _Match
+) -> tuple[int, int] | None:
+    spans = {name: match.span(group) for name, group in names.items()}
+    return value_of(text, {name: span for name, span in spans.items() if span[0] >= 0}, family)
+
+
+def _merged(found: list[Secret]) -> list[Secret]:
+    found.sort()
+    merged = [found[0]]
+    for secret in found[1:]:
+        last = merged[-1]
+        if secret.first < last.end:
+            merged[-1] = Secret(last.first, max(last.end, secret.end), last.rule)
+        else:
+            merged.append(secret)
+    return merged
+
+
+def _carved(text: bytes, found: list[Secret]) -> list[Secret]:
+    """The secrets without the markers in them."""
+    pieces: list[Secret] = []
+    for first, end, rule in found:
+        at = first
+        for marker in MARKER.finditer(text):
+            if marker.end() <= at:
+                continue
+            if marker.start() >= end:
+                break
+            if marker.start() > at:
+                pieces.append(Secret(at, marker.start(), rule))
+            at = marker.end()
+        if at < end:
+            pieces.append(Secret(at, end, rule))
+    return pieces
