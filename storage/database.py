@@ -73,6 +73,20 @@ def _connect(path: Path, settings: StorageSettings) -> duckdb.DuckDBPyConnection
     )
 
 
+def last_batch(path: Path) -> int:
+    """Number of the last commit in a copy of the store. Raises `StoreUnavailable`."""
+    try:
+        with duckdb.connect(str(path), read_only=True, config={**CLOSED}) as copy:
+            ((value,),) = copy.execute(
+                "SELECT value FROM data.totals WHERE name = 'batch'"
+            ).fetchall()
+    except duckdb.Error as error:
+        raise StoreUnavailable(
+            f"the copy {path} cannot be read: {_first_line(str(error))}"
+        ) from error
+    return int(value)
+
+
 def log_path(database: Path) -> Path:
     """The write-ahead log of a DuckDB file."""
     return database.with_name(database.name + ".wal")
@@ -105,6 +119,8 @@ def _cannot_open(path: Path, error: duckdb.Error) -> TelltaleError:
 def unavailable(error: duckdb.Error) -> TelltaleError:
     """The error to raise for a DuckDB exception outside a query of a user."""
     text = _first_line(str(error))
+    if isinstance(error, duckdb.InterruptException):
+        return StoreUnavailable("the database was closed or reopened meanwhile")
     if isinstance(error, duckdb.FatalException | duckdb.InternalException):
         return StoreUnavailable(f"the database must be reopened: {text}")
     if isinstance(

@@ -36,21 +36,30 @@ class _PathBeneath(ctypes.Structure):
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def unavailable() -> str:
+    """Why the kernel does not offer Landlock; "" where it does."""
+    return "" if _version() >= 1 else f"Landlock: {os.strerror(ctypes.get_errno())}"
+
+
+def _version() -> int:
+    return int(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG))
+
+
 def no_new_privileges() -> None:
     """No later exec gives this process more rights. Raises `OSError`."""
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
-def restrict(readable: Sequence[str]) -> str:
+def restrict(readable: Sequence[str]) -> bool:
     """From here on only `readable` (files, or folders with all below) can be opened, and only to
     read; no TCP where the kernel is new enough (ABI 4).
 
-    "" when it holds, else why the kernel does not offer it. Needs `no_new_privileges` first. Raises
-    `OSError` where the kernel offers it but refuses.
+    Whether it holds: False where the kernel does not offer it. Needs `no_new_privileges` first.
+    Raises `OSError` where the kernel offers it but refuses.
     """
-    abi = int(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG))
+    abi = _version()
     if abi < 1:
-        return f"Landlock is not available: {os.strerror(ctypes.get_errno())}"
+        return False
     rules = _Ruleset(
         handled_access_fs=(1 << _FILE_BITS.get(abi, _FILE_BITS[6])) - 1,
         handled_access_net=_TCP_BIND_AND_CONNECT if abi >= 4 else 0,
@@ -67,7 +76,7 @@ def restrict(readable: Sequence[str]) -> str:
         _checked(_libc.syscall(_RESTRICT_SELF, ruleset, 0))
     finally:
         os.close(ruleset)
-    return ""
+    return True
 
 
 def _allow_reading(ruleset: int, path: str) -> None:

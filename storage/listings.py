@@ -67,6 +67,15 @@ def alert(cursor: duckdb.DuckDBPyConnection, alert_id: str) -> Alert | None:
     return found[0] if len(found) == 1 else None
 
 
+def delivered(cursor: duckdb.DuckDBPyConnection) -> Sequence[Alert]:
+    """The newest thousand alerts that a receiver has taken, oldest first."""
+    rows = cursor.execute(
+        f"SELECT {ALERTS.select()} FROM data.alerts WHERE delivered_at IS NOT NULL "
+        "ORDER BY raised_at DESC, place DESC LIMIT 1000"
+    ).fetchall()
+    return [stored.alert for stored in reversed(ALERTS.read(rows))]
+
+
 def outbox_size(cursor: duckdb.DuckDBPyConnection) -> int:
     """Alerts not delivered yet."""
     (size,) = cursor.execute(

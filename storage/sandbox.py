@@ -40,8 +40,8 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing else may write into the answer
     request = cast("dict[str, Any]", json.loads(sys.stdin.buffer.read()))
     try:
-        connection, notes = prepare(request)
-        _say(out, {"ready": True, "notes": notes})
+        connection = prepare(request)
+        _say(out, {"ready": True})
         _answer(connection, request, out)
     except QueryRefused as error:
         _say(out, {"refused": str(error)})
@@ -59,8 +59,11 @@ def main() -> None:
     os._exit(0)  # destructors of a starved or locked-down process have nothing to save
 
 
-def prepare(request: dict[str, Any]) -> tuple[duckdb.DuckDBPyConnection, list[str]]:
-    """This process locked down, a read-only connection, and what the kernel could not offer."""
+def prepare(request: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    """Lock this process down; a read-only connection to the file of the request.
+
+    Where the kernel has no Landlock the other layers stand alone; the store says so at its start.
+    """
     database = str(request["database"])
     memory_mb = int(request["memory_mb"])
     timeout_s = float(request["timeout_s"])
@@ -76,8 +79,7 @@ def prepare(request: dict[str, Any]) -> tuple[duckdb.DuckDBPyConnection, list[st
         resource.setrlimit(name, (limit, limit))
     no_new_privileges()
     log = str(log_path(Path(database)))
-    missing = restrict((database, log, *_NEEDED))
-    notes = [missing] if missing else []
+    restrict((database, log, *_NEEDED))
     connection = duckdb.connect(
         database,
         read_only=True,
@@ -98,7 +100,7 @@ def prepare(request: dict[str, Any]) -> tuple[duckdb.DuckDBPyConnection, list[st
         "SET lock_configuration = true",
     ):
         connection.execute(statement)
-    return connection, notes
+    return connection
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, request: dict[str, Any], out: BinaryIO) -> None:

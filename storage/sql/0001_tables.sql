@@ -134,7 +134,8 @@ INSERT INTO data.totals VALUES ('batch', 0), ('duplicates', 0);
 -- What retention and `forget` deleted.
 CREATE TABLE data.receipts (
     deleted_at TIMESTAMPTZ_NS NOT NULL, reason VARCHAR NOT NULL,
-    first_ended_at TIMESTAMPTZ_NS, last_ended_at TIMESTAMPTZ_NS,
     trajectories BIGINT NOT NULL, calls BIGINT NOT NULL, spans BIGINT NOT NULL,
+    dead_letters BIGINT NOT NULL,
+    first_ended_at TIMESTAMPTZ_NS, last_ended_at TIMESTAMPTZ_NS,
     trajectories_digest VARCHAR NOT NULL
 );

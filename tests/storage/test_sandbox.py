@@ -66,13 +66,13 @@ import json, sys, duckdb
 from storage import guard, landlock, sandbox
 request = json.loads(sys.stdin.read())
 if request["layer"] == "engine":
-    sandbox.restrict = lambda readable: "off"
+    sandbox.restrict = lambda readable: False
 if request["layer"] == "kernel":
     landlock.no_new_privileges()
-    assert landlock.restrict((request["database"], *sandbox._NEEDED)) == "", "no landlock"
+    assert landlock.restrict((request["database"], *sandbox._NEEDED)), "no landlock"
     connection = duckdb.connect(request["database"], read_only=True)
 else:
-    connection, _ = sandbox.prepare(request)
+    connection = sandbox.prepare(request)
 answers = []
 for sql in request["statements"]:
     try:
