@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from detectors.detector import mixture_weights, sieve, steps_of
 from detectors.sequential import Integers, Opportunities, Settings
+from detectors.threshold import guaranteed
 from detectors.upper_hazard import Calibration, cells_of, joined, repeated, upper_hazards
 
 Singles: TypeAlias = npt.NDArray[np.float32]
@@ -32,6 +33,11 @@ class Pool:
     increment: Singles
     ticks: Singles
     weight: Singles
+
+    def with_opportunity(self) -> "Pool":
+        """Only the trajectories on which the category's clock ticks."""
+        where = self.ticks > 0
+        return Pool(self.increment[where], self.ticks[where], self.weight)
 
 
 def pool(
@@ -120,3 +126,37 @@ def threshold_for(path: Singles, run_length: float) -> float:
         else:
             low = middle
     return high
+
+
+def calibrated(
+    settings: Settings,
+    calibration: Calibration,
+    reference: Sequence[Opportunities],
+    rng: np.random.Generator,
+    streams: int = 200,
+    level: float = 300.0,
+) -> float:
+    """Log of the smallest threshold whose run length at the boundary of the null is the ARL.
+
+    The guaranteed threshold assumes the worst; at the boundary (the reference's own trajectories,
+    every action taken at its upper hazard) run lengths are c >= 1 times the threshold, because of
+    the overshoot. c is measured per category at the threshold `level`, where simulation is cheap,
+    and carries over, since run length over threshold tends to a constant (Pollak 1987); the lower
+    95 % bound of the least favourable category is used. Not a theorem: the guaranteed threshold is
+    the default for pages. Raises `ValueError` in `gate` mode, which has nothing to calibrate.
+    """
+    if settings.mode == "gate":
+        raise ValueError("a gate's threshold is exact; there is nothing to calibrate")
+    least = np.inf
+    for category in np.flatnonzero(calibration.knows()):
+        drawn = pool(calibration, reference, int(category), settings, rng)
+        drawn = drawn.with_opportunity()
+        if len(drawn.ticks) < 100:
+            continue
+        path = paths(drawn, None, 0, int(6 * level), streams, rng)
+        reached = first_passage(path, level)
+        alarms = int((reached > 0).sum())
+        exposure = float(np.where(reached > 0, reached, len(path)).sum())
+        least = min(least, exposure / (alarms + 1.645 * alarms**0.5 + 1.645**2) / level)
+    factor = max(1.0, least) if np.isfinite(least) else 1.0
+    return guaranteed(settings) - float(np.log(factor))

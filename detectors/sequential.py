@@ -114,7 +114,7 @@ class Settings:
     `arl`: mean number of trajectories to a false alarm of a subject against one reference, all
     categories together; log(arl) / KL opportunities of delay. `alpha`: error rate of the gate (all
     categories together) and of intervals. `threshold`: log of a calibrated threshold in place of
-    the guaranteed one (`threshold.calibrated`). `categories`: how many share the budget. `tau`:
+    the guaranteed one (`run_length.calibrated`). `categories`: how many share the budget. `tau`:
     materiality, an excess over the reference that is not worth a page. `delta`: chance that the
     reference's rate is underestimated. `margin`, `margin_rate`: `clear` says that the rate is
     within margin times the reference's, or margin_rate above it. `invisible_share`,

@@ -1,4 +1,4 @@
-"""Thresholds of the statistic: guaranteed by a theorem, or calibrated by simulation."""
+"""The threshold that a theorem guarantees; `run_length.calibrated` simulates a lower one."""
 
 import math
 
