@@ -18,8 +18,9 @@ _PARTITIONED = {
     "opportunities": f"SELECT * EXCLUDE (began), began::DATE AS day FROM opportunities "
     f"{_OF_TRAJECTORY} USING (trajectory_id)",
     "spans": "SELECT spans.*, coalesce(environment, '') AS environment, started_at::DATE AS day "
-    "FROM spans LEFT JOIN (SELECT unnest(trace_ids) AS trace_id, any_value(environment) "
-    "AS environment FROM trajectories GROUP BY ALL) USING (trace_id)",
+    "FROM spans LEFT JOIN (SELECT trace_id, any_value(environment) AS environment "
+    "FROM data.members JOIN data.trajectories USING (trajectory_id) GROUP BY trace_id) "
+    "USING (trace_id)",
 }
 
 

@@ -28,7 +28,7 @@ def add(store: Store, name: str, day: int, trace: int, also: tuple[str, ...] = (
     made = Trajectory(
         name, "trace", "prod", "s", "a", "1", "m", "", "", received_ns - 10, received_ns - 5,
         received_ns, "complete", "", (span.trace_id, *also), 1,
-        (call("rm", {"path": "/x"}, trajectory_id=name, started_ns=received_ns - 10),),
+        (call("rm", {"path": "/x"}, trajectory_id=name, environment="prod", started_ns=received_ns),),
     )  # fmt: skip
     action = Action(name, 0, "UA01", "v", "attempted", "any", "r", 1, "stable", ("name",), "high")
     chance = Opportunity(name, 0, "UA01", "cleanup", "any", True, True)
@@ -161,7 +161,7 @@ def test_export_gives_the_views_in_hive_layout(store: Store, tmp_path: Path) -> 
     assert set(written) == VIEWS
     assert (written["calls"], written["spans"], written["alerts"]) == (2, 2, 0)
     days = sorted(path.parent.name for path in tmp_path.glob("out/calls/environment=prod/*/*"))
-    assert days == ["day=2025-12-31", "day=2026-01-01"]
+    assert days == ["day=2026-01-01", "day=2026-01-02"]
     read = duckdb.connect()
     for view in VIEWS:
         if not written[view]:
