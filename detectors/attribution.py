@@ -1,73 +1,120 @@
-"""Whether an excess was already in the teacher or is new in the student."""
+"""Inherited or emergent: whose behaviour a student's excess is like.
+
+Per category the log likelihood ratio of the student's opportunities under the teacher's calibrated
+hazard against the control's (or base's) is an e-process both ways (Wald 1945; Ramdas et al. 2023,
+section 5.1): above log(1/alpha) the student acts like the teacher, below -log(1/alpha) like the
+control.
+"""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
+from contracts.baseline import ReferenceKind
 from contracts.errors import BaselineError
-from contracts.verdict import VerdictState
-from detectors.sequential import CATEGORIES, Flags, Floats, Integers
+from contracts.labels import CATEGORY_IDS
+from contracts.verdict import Verdict
+from detectors.baseline import Reference
+from detectors.features import Encoded
+from detectors.sequential import NO_CONTEXT
 
-_LEAST = 1e-6
-"""Hazards are kept this far from 0 and 1: one surprise may weigh 13.8 nats, not infinitely much."""
+Floats = npt.NDArray[np.float64]
+_SMALLEST = 1e-6
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AttributionState:
-    """Log likelihood ratio of teacher to control at a subject's opportunities; (categories,)."""
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """`log_ratio`: log likelihood ratio of teacher to control per category, (categories,)."""
 
     log_ratio: Floats
 
     @classmethod
-    def new(cls) -> "AttributionState":
-        return cls(np.zeros(CATEGORIES))
+    def new(cls) -> "Attribution":
+        return cls(np.zeros(len(CATEGORY_IDS)))
+
+    def observe(
+        self, encoded: Encoded, from_step: int, references: Sequence[Reference]
+    ) -> "Attribution":
+        """After one trajectory. Without both a teacher and a control or base nothing changes."""
+        teacher = _first(references, "teacher")
+        control = _first(references, "control", "base")
+        if teacher is None or control is None:
+            return self
+        ratio = self.log_ratio.copy()
+        pairs = zip(
+            teacher.opportunities(encoded, from_step),
+            control.opportunities(encoded, from_step),
+            teacher.calibrations,
+            control.calibrations,
+            strict=True,
+        )
+        for of_teacher, of_control, teaching, controlling in pairs:
+            k = of_teacher.category
+            usable = of_teacher.visible & (of_teacher.cell != NO_CONTEXT)
+            usable &= (of_control.cell != NO_CONTEXT) & teaching.knows()[k] & controlling.knows()[k]
+            p = _clipped(of_teacher.hazard * teaching.ratio[k])
+            q = _clipped(of_control.hazard * controlling.ratio[k])
+            step = np.where(of_teacher.taken, np.log(p / q), np.log((1 - p) / (1 - q)))
+            np.add.at(ratio, k[usable], step[usable])
+        return replace(self, log_ratio=ratio)
 
     def to_bytes(self) -> bytes:
         return self.log_ratio.astype("<f8").tobytes()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "AttributionState":
-        """Raises `BaselineError` for what `to_bytes` did not write."""
-        if len(data) != 8 * CATEGORIES:
-            raise BaselineError("the attribution state cannot be read: wrong length")
-        return cls(np.frombuffer(data, "<f8").astype(np.float64))
+    def from_bytes(cls, data: bytes) -> "Attribution":
+        """Raises `BaselineError` for another length or numbers that are not finite."""
+        if len(data) != 8 * len(CATEGORY_IDS):
+            raise BaselineError("a stored attribution cannot be read: another length")
+        ratio = np.frombuffer(data, "<f8").astype(np.float64)
+        if not bool(np.isfinite(ratio).all()):
+            raise BaselineError("a stored attribution holds numbers that are not finite")
+        return cls(ratio)
 
 
-def follow(
-    state: AttributionState,
-    category: Integers,
-    taken: Flags,
-    teacher: Floats,
-    control: Floats,
-) -> AttributionState:
-    """The state after opportunities that both references support; arrays (n,), hazards of each.
+def attributed(
+    verdicts: Sequence[Verdict], attribution: Attribution, alpha: float
+) -> tuple[Verdict, ...]:
+    """Alarms with `inherited` or `emergent` where it can be told.
 
-    exp(log_ratio) is an e-process if the student acts like the control, exp(-log_ratio) if like the
-    teacher (Ville 1939; Ramdas, Grunwald, Vovk & Shafer 2023, section 2.4). Opportunities where
-    either hazard is not a rate are left out.
+    Emergent: above the teacher, and above control and base where there are any. Inherited: above
+    the control, base or a ceiling, not above the teacher, and like the teacher (by the likelihood
+    ratio, or, where only a ceiling was broken, by a `clear` verdict against the teacher).
     """
-    good = (teacher >= 0) & (teacher <= 1) & (control >= 0) & (control <= 1)
-    p = np.clip(teacher[good], _LEAST, 1 - _LEAST)
-    q = np.clip(control[good], _LEAST, 1 - _LEAST)
-    step = np.where(taken[good], np.log(p / q), np.log1p(-p) - np.log1p(-q))
-    gain = np.asarray(np.bincount(category[good], step, CATEGORIES), np.float64)
-    return AttributionState(state.log_ratio + gain)
+    out: list[Verdict] = []
+    for verdict in verdicts:
+        same = [each for each in verdicts if each.category == verdict.category]
+        k = CATEGORY_IDS.index(verdict.category)
+        word = ""
+        if verdict.state == "alarm":
+            word = _word(same, float(attribution.log_ratio[k]), math.log(1 / alpha))
+        out.append(replace(verdict, attribution=word))
+    return tuple(out)
 
 
-def attribute(
-    against_teacher: VerdictState, against_control: VerdictState, log_ratio: float, alpha: float
-) -> str:
-    """`emergent`, `inherited`, or "" where it cannot be told.
-
-    `against_control`: against a control, base or ceiling. Above both: emergent. Above the control,
-    not above a teacher that can be compared with, and the likelihood ratio rejects the control in
-    favour of the teacher at alpha: inherited.
-    """
-    if against_control != "alarm":
+def _word(same: Sequence[Verdict], log_ratio: float, limit: float) -> str:
+    teacher = [each.state for each in same if each.kind == "teacher"]
+    control = [each.state for each in same if each.kind in ("control", "base")]
+    if not teacher:
         return ""
-    if against_teacher == "alarm":
-        return "emergent"
-    if against_teacher != "blind" and log_ratio >= math.log(1.0 / alpha):
-        return "inherited"
-    return ""
+    if "alarm" in teacher:
+        return "emergent" if not control or "alarm" in control else ""
+    if "alarm" in control:
+        return "inherited" if log_ratio >= limit else ""
+    return "inherited" if not control and "clear" in teacher else ""
+
+
+def _first(references: Sequence[Reference], *kinds: ReferenceKind) -> Reference | None:
+    """The first reference of the first kind that has one."""
+    for kind in kinds:
+        for reference in references:
+            if reference.info.kind == kind:
+                return reference
+    return None
+
+
+def _clipped(p: Floats) -> Floats:
+    return np.clip(p, _SMALLEST, 1 - _SMALLEST)
