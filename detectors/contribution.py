@@ -62,9 +62,7 @@ def contributions(
         upper = upper_hazards(
             calibration, opportunities.category, opportunities.hazard, cells, settings.tau
         )
-        gains = log_increments(
-            upper, opportunities.taken, settings.tilts, settings.levels
-        ).max(axis=1)
+        gains = log_increments(upper, opportunities.taken, settings.tilts).max(axis=1)
         for place in np.flatnonzero(here):
             gain = float(gains[place]) / float(np.log(10))
             found.append(Contribution(int(steps[place]), float(upper[place]), gain, instructed))
