@@ -36,6 +36,8 @@ if TYPE_CHECKING:  # torch takes seconds and hundreds of megabytes; only a fit n
 
 FEWEST: Final = 4
 """Trajectories below which nothing can be cross-fitted."""
+ROLE_FACTOR: Final = 4.0
+"""How far the rate in one role may stand above the overall bound while too few events tell."""
 Progress = Callable[[str, float], None]
 Digests = npt.NDArray[np.uint64]
 
@@ -299,7 +301,9 @@ def widened(calibration: Calibration, delta: float) -> Calibration:
     Whether roles share one ratio of observed to expected cannot be told from a handful of events,
     so the overall ratio counts as a tenth of the events seen (ten events a cell tell a factor of
     two): chi2_{1-delta}(2(s + O_c + 1)) / (2 (s / ratio + E_c)) with s = O / 10; with no events at
-    all each role has Garwood's (1936) bound of its own exposure. Never below the bound that stands.
+    all each role has Garwood's (1936) bound of its own exposure. Never below the bound that stands,
+    and never above `ROLE_FACTOR` times the overall one: an agent in one of its roles is assumed to
+    act at most so many times as often as over all of them, unless events say otherwise.
     """
     from scipy.special import gammaincinv
 
@@ -310,7 +314,7 @@ def widened(calibration: Calibration, delta: float) -> Calibration:
     exposure = borrowed / np.maximum(calibration.ratio[:, None], 1e-9) + expected[:, context]
     bound = gammaincinv(borrowed + observed[:, context] + 1, 1 - delta) / np.maximum(exposure, 1e-9)
     upper = calibration.upper.copy()
-    upper[:, context] = np.maximum(upper[:, context], np.minimum(bound, 1e9))
+    upper[:, context] = np.maximum(upper[:, context], np.minimum(bound, ROLE_FACTOR * upper[:, :1]))
     return replace(calibration, upper=upper)
 
 
