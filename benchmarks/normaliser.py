@@ -1,11 +1,15 @@
-"""Recall and precision of the normaliser on captured spans: `python -m benchmarks.normaliser FOLDER`.
+"""Recall and precision of the normaliser: `python -m benchmarks.normaliser FOLDER`.
 
-FOLDER has `manifest.jsonl`, one JSON line per captured run with its payload files and the calls that
-were scripted. Values count where the manifest says that they stand in the payloads (`present`) and
-not that the SDK never writes them (`unknown_to_sdk`: what stands there then is a chance likeness).
+FOLDER has `manifest.jsonl`, one JSON line per captured run with its payload files and the calls
+that were scripted. Values count where the manifest says that they stand in the payloads
+(`present`) and not that the SDK never writes them (`unknown_to_sdk`: what stands there then is a
+chance likeness).
 Exit 1 if a goal is missed.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false
+# The manifest is JSON of other people: its values are what they are.
 import argparse
 import json
 import math
@@ -115,8 +119,8 @@ class Score:
         }
 
 
-def same(expected: Any, found: Any) -> bool:
-    """Whether two values are the same JSON, numbers compared by value, long strings by their head."""
+def same(expected: object, found: object) -> bool:
+    """Whether two values are the same JSON; numbers by value, long strings by their head."""
     if isinstance(expected, dict) and "$long_string" in expected:
         told = expected["$long_string"]
         return (
@@ -218,7 +222,8 @@ def _compare(row: Row, one: Row, call: Call, made: Score) -> None:
         made.fields[name][1] += 1
         if not right:
             made.misses.append(
-                f"{row['id']}: {name} of {call.tool}: {str(found[name])[:80]!r} for {str(wanted)[:80]!r}"
+                f"{row['id']}: {name} of {call.tool}: "
+                f"{str(found[name])[:80]!r} for {str(wanted)[:80]!r}"
             )
     if one["outcome"] == "denied":
         made.denied[0] += call.outcome == "denied"

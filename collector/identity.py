@@ -4,9 +4,8 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from contracts.span import Value
-
 from collector.values import decode, text_of
+from contracts.span import Value
 
 ENVIRONMENT_KEYS = (
     "deployment.environment.name",
@@ -33,7 +32,8 @@ _KEY = re.compile(
     r"^[0-9a-f]{24,}$|^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$|^asst_\w{20,}$", re.I
 )
 _DECORATION = re.compile(
-    r"^(?:invoke_agent|create_agent|agent run|agent_run|run_agent|agent|invoke|execute agent|chat)[ :.]+"
+    r"^(?:invoke_agent|create_agent|agent run|agent_run|run_agent|agent|invoke|execute agent|chat)"
+    r"[ :.]+"
     r"\[?([^\]]+)\]?$",
     re.I,
 )
@@ -130,7 +130,8 @@ def trace_trajectory(trace_id: str) -> str:
 
 _PROMPT_NAME = re.compile(
     r"\byour (?:internal )?name is [\"'`]?([\w.-]+)|^\W*you are (?:the )?[\"'`]?"
-    r"((?!an?\b|the\b|now\b|going\b|to\b|not\b|in\b|my\b|our\b|very\b|responsible\b)\w[\w-]*(?: [A-Z][\w-]*){0,4})"
+    r"((?!(?:an?|the|now|going|to|not|in|my|our|very|responsible)\b)"
+    r"\w[\w-]*(?: [A-Z][\w-]*){0,4})"
     r"[\"'`]?[.,\n]",
     re.I,
 )
@@ -152,8 +153,8 @@ def from_prompt(system: str) -> str:
 _MCP_NAME = re.compile(r"^mcp__.+?__(.+)$")
 _DISPLAY = re.compile(r"\W+")
 _SPAN_PREFIX = re.compile(
-    r"^(?:execute_tool|execute tool|tools/call|running tool:?|call tool:?|tool_call|tool call:?|tool:|"
-    r"function_tool|execute_function|ai\.toolCall|MCP send tools/call|tool) +(.+)$|"
+    r"^(?:execute_tool|execute tool|tools/call|running tool:?|call tool:?|tool_call|tool call:?|"
+    r"tool:|Function:|function_tool|execute_function|ai\.toolCall|MCP send tools/call|tool) +(.+)$|"
     r"^(?:tool|execute_tool|function_tool|ToolCall)[.:/](.+)$",
     re.I,
 )

@@ -6,15 +6,14 @@ dict stands under) rather than by vendor: OpenAI `tool_calls` and Responses item
 messages, and Python reprs of such objects.
 """
 
-import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple, cast
 
+from collector.python_reprs import REPR, repr_calls, repr_lists
+from collector.values import arguments, decode, result, text_block, text_of
 from contracts.span import Value
-
-from collector.values import arguments, decode, plain, result, text_block, text_of
 from contracts.trajectory import ArgumentsState
 
 DEPTH = 14
@@ -60,6 +59,21 @@ class Messages(NamedTuple):
 
 NOTHING = Messages((), (), "")
 
+
+def joined(one: Messages, other: Messages) -> Messages:
+    """What both say, `one` first."""
+    if other is NOTHING:
+        return one
+    if one is NOTHING:
+        return other
+    return Messages(
+        one.asks + other.asks,
+        one.answers + other.answers,
+        one.request or other.request,
+        one.system or other.system,
+    )
+
+
 _ASK = re.compile(
     r"^(?:server_|mcp_|custom_|web_search_|code_interpreter_|computer_|local_shell_|builtin_)?"
     r"(?:tool|function|mcp)_?(?:calls?|uses?|invocations?|requests?)(?:_requests?|_blocks?)?$|"
@@ -79,11 +93,17 @@ _SYSTEM_ROLES = frozenset({"system", "developer", "systemmessage"})
 _MODEL_ROLES = frozenset(
     {"assistant", "ai", "model", "aimessage", "aimessagechunk", "bot", "agent"}
 )
+# fmt: off
+_ROLES = _USER_ROLES | _MODEL_ROLES | _SYSTEM_ROLES
 _SKIPPED = frozenset(
-    "additional_kwargs response_metadata usage usage_metadata metadata invalid_tool_calls tools "
-    "tool_definitions generation_info llm_output model_config config function_declarations "
-    "generation_config tool_config safety_ratings lc_attributes".split()
+    {
+        "additional_kwargs", "response_metadata", "usage", "usage_metadata", "metadata",
+        "invalid_tool_calls", "tools", "tool_definitions", "generation_info", "llm_output",
+        "model_config", "config", "function_declarations", "generation_config", "tool_config",
+        "safety_ratings", "lc_attributes",
+    }
 )
+# fmt: on
 _NAMES = ("name", "tool_name", "toolName", "function_name", "functionName", "tool")
 _IDS = ("id", "call_id", "tool_call_id", "toolCallId", "toolUseId", "tool_use_id", "callId")
 _ANSWER_IDS = ("tool_call_id", "toolCallId", "tool_use_id", "toolUseId", "call_id", "callId", "id")
@@ -141,9 +161,12 @@ class _Walk:
             self._text(value, tag, role, depth)
 
     def _text(self, text: str, tag: str, role: str, depth: int) -> None:
-        if "(" in text and _REPR.search(text):
-            for kind, call in _repr_calls(text):
+        if "(" in text and REPR.search(text):
+            for kind, call in repr_calls(text):
                 self._repr(kind, call, role)
+        elif "=[" in text:
+            for listed in repr_lists(text):
+                self.visit(listed, "", role, depth + 1)
         elif text[:1] in "[{" and (tag in _CARRIERS or _ASK.match(tag)):
             inner = decode(text)
             if not isinstance(inner, str):
@@ -157,9 +180,7 @@ class _Walk:
         told = value.get("role") or value.get("_role")
         if isinstance(told, str) and told:
             role = _tag(told.rsplit(".", 1)[-1])
-        elif own in _USER_ROLES or own in _MODEL_ROLES or own in _SYSTEM_ROLES:
-            role = own
-        elif own == "tool" and ("content" in value or "data" in value):
+        elif own in _ROLES or (own == "tool" and ("content" in value or "data" in value)):
             role = own
         identifiers = value.get("id")
         if value.get("lc") and isinstance(identifiers, list) and identifiers:
@@ -229,7 +250,7 @@ class _Walk:
             return False
         content = _first(value, _CONTENT)
         self.answers.append(
-            Answer(call_id, tool, result(_denial(content)), _failed(value, content))
+            Answer(call_id, tool, result(_typed_output(content)), _failed(value, content))
         )
         return True
 
@@ -333,11 +354,14 @@ def _failed(value: Mapping[str, Value], content: Value) -> bool | None:
     return None
 
 
-def _denial(content: Value) -> Value:
+def _typed_output(content: Value) -> Value:
     """Vercel's typed outputs: `{"type": "text", "value": ...}` to the value."""
-    if isinstance(content, dict) and content.keys() <= {"type", "value", "providerOptions"}:
-        if content.get("type") in ("text", "json", "error-text", "error-json", "content"):
-            return content.get("value")
+    if (
+        isinstance(content, dict)
+        and content.keys() <= {"type", "value", "providerOptions"}
+        and content.get("type") in ("text", "json", "error-text", "error-json", "content")
+    ):
+        return content.get("value")
     return content
 
 
@@ -359,144 +383,3 @@ def _plain_text(value: Value, depth: int) -> str:
             if key in value:
                 return _plain_text(value[key], depth + 1)
     return ""
-
-
-_REPR = re.compile(
-    r"\b[A-Z]\w*(?:ToolCall|ToolUse|FunctionCall|ToolRequest)\w*\(|\bToolCall\w*\(|\bFunctionCall\w*\("
-)
-_REPR_BYTES = 65_536
-
-
-def _repr_calls(text: str) -> Iterator[tuple[str, Mapping[str, Value]]]:
-    """(class, keywords) of each `SomethingToolCall(name='x', arguments='{}', ...)` in `text`."""
-    end = 0
-    for found in _REPR.finditer(text):
-        if found.start() < end:
-            continue
-        closing = _closing(text, found.end() - 1)
-        if closing <= 0:
-            continue
-        try:
-            tree = ast.parse(text[found.start() : closing], mode="eval").body
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-        if isinstance(tree, ast.Call):
-            end = closing
-            yield found.group(0)[:-1], _keywords(tree, 0)
-
-
-def _keywords(tree: ast.Call, depth: int) -> dict[str, Value]:
-    taken: dict[str, Value] = {}
-    for keyword in tree.keywords:
-        if keyword.arg is None:
-            continue
-        if isinstance(keyword.value, ast.Call) and depth < 2:
-            taken.update(_keywords(keyword.value, depth + 1))
-            continue
-        try:
-            taken[keyword.arg] = plain(ast.literal_eval(keyword.value))
-        except (ValueError, TypeError, MemoryError, RecursionError):
-            continue
-    return taken
-
-
-def _closing(text: str, start: int) -> int:
-    """Position after the parenthesis that closes the one at `start`, 0 if there is none."""
-    depth, quote, at = 0, "", start
-    end = min(len(text), start + _REPR_BYTES)
-    while at < end:
-        letter = text[at]
-        if quote:
-            if letter == "\\":
-                at += 1
-            elif letter == quote:
-                quote = ""
-        elif letter in "'\"":
-            quote = letter
-        elif letter in "([{":
-            depth += 1
-        elif letter in ")]}":
-            depth -= 1
-            if depth == 0:
-                return at + 1
-        at += 1
-    return 0
-
-
-def unflatten(attributes: Mapping[str, Value], prefix: str) -> Value:
-    """`prefix.0.role = x`, `prefix.0.parts.1.name = y`, ... as nested lists and dicts."""
-    root: dict[str, Value] = {}
-    start = len(prefix) + 1
-    for name, value in attributes.items():
-        if not name.startswith(prefix) or len(name) <= start or name[start - 1] != ".":
-            continue
-        at = root
-        path = name[start:].split(".")
-        if len(path) > DEPTH:
-            continue
-        for step in path[:-1]:
-            below = at.get(step)
-            if not isinstance(below, dict):
-                below = {}
-                at[step] = below
-            at = below
-        at[path[-1]] = value
-    return _listed(root)
-
-
-def _listed(value: Value) -> Value:
-    if not isinstance(value, dict):
-        return value
-    if value and all(key.isdecimal() for key in value):
-        return [_listed(value[key]) for key in sorted(value, key=int)]
-    return {key: _listed(item) for key, item in value.items()}
-
-
-@lru_cache(maxsize=512)
-def offered_in_text(text: str) -> tuple[tuple[str, str], ...]:
-    """`offered` of a JSON text, remembered: every model call of a session repeats it."""
-    return offered(decode(text))
-
-
-def offered(value: Value) -> tuple[tuple[str, str], ...]:
-    """(name, description) of each tool in a definition list of any vendor's shape, sorted."""
-    found: dict[str, str] = {}
-    _collect_tools(value, found, 0)
-    return tuple(sorted(found.items()))
-
-
-def _collect_tools(value: Value, found: dict[str, str], depth: int) -> None:
-    if depth > 6 or len(found) > 500:
-        return
-    if isinstance(value, str):
-        if value[:1] in "[{":
-            inner = decode(value)
-            if not isinstance(inner, str):
-                _collect_tools(inner, found, depth + 1)
-        elif depth and value and " " not in value and len(value) < 100:
-            found.setdefault(value, "")
-        return
-    if isinstance(value, list):
-        for item in value:
-            _collect_tools(item, found, depth + 1)
-        return
-    if not isinstance(value, dict):
-        return
-    name = value.get("name")
-    if isinstance(name, str) and name:
-        told = value.get("description")
-        found.setdefault(name, told[:500] if isinstance(told, str) else "")
-        return
-    for key in (
-        "function",
-        "tool",
-        "json_schema",
-        "toolSpec",
-        "functionDeclarations",
-        "function_declarations",
-        "function_tools",
-        "output_tools",
-        "tools",
-    ):
-        if key in value:
-            _collect_tools(value[key], found, depth + 1)

@@ -38,11 +38,13 @@ _INVALID = re.compile(
     r"(?:not present|missing|absent)|"
     r"got an unexpected keyword|unexpected keyword argument|type_error\.|value_error\.|"
     r"(?:argument|parameter)s? (?:do|does|did)(?: not|n't) (?:match|conform)|"
-    r"(?:could not|cannot|can't|failed to|error|unable to) (?:be )?(?:pars|decod|deserializ|bind|cast)"
-    r"\w* .{0,40}(?:argument|parameter|input|json)|"
+    r"(?:could not|cannot|can't|failed to|error|unable to) (?:be )?"
+    r"(?:pars|decod|deserializ|bind|cast)\w* .{0,40}(?:argument|parameter|input|json)|"
     r"did not match (?:the )?(?:expected )?schema|is not of type|is a required property|"
-    r"(?:argument|parameter|input)s? (?:parsing|validation|decoding|binding) (?:failed|error|failure)|"
-    r"(?:argument|parameter|field|property)s? \S{1,60} (?:is|are|was|were) (?:required|missing|invalid)|"
+    r"(?:argument|parameter|input)s? (?:parsing|validation|decoding|binding) "
+    r"(?:failed|error|failure)|"
+    r"(?:argument|parameter|field|property)s? \S{1,60} (?:is|are|was|were) "
+    r"(?:required|missing|invalid)|"
     r"arguments? (?:is|are|was|were) (?:invalid|missing)",
     re.I,
 )
@@ -70,7 +72,8 @@ _DENIED = re.compile(
     r"(?:rejected|denied|declined|refused|blocked|vetoed|cancell?ed|disapproved) by "
     r"(?:the |a |an |your )?(?:user|human|operator|reviewer|supervisor|admin|policy|hook|guardrail|"
     r"middleware|approver|rule|security|safety|permission)|"
-    r"(?:permission|access|approval|authori[sz]ation|request) (?:to .{0,40} )?(?:was |is |has been )?"
+    r"(?:permission|access|approval|authori[sz]ation|request) (?:to .{0,40} )?"
+    r"(?:was |is |has been )?"
     r"(?:denied|refused|rejected|not granted)|"
     r"(?:against|violates?|prohibited by|forbidden by|blocked by) (?:the |our |company |a )?"
     r"(?:policy|policies|rules?|guardrail|hook)|"
@@ -109,7 +112,8 @@ def flat(value: Value) -> str:
 
 
 _LOOKUP = re.compile(
-    r"key ?error|name ?error|lookup ?error|reference ?error|is not (?:a function|defined)|undefined",
+    r"key ?error|name ?error|lookup ?error|reference ?error|is not (?:a function|defined)|"
+    r"undefined",
     re.I,
 )
 

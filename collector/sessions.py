@@ -1,48 +1,18 @@
 """Sessions: the joiner. Spans and logs in any order to the same trajectories every time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, cast
-
-import orjson
-
-from contracts.ports import Added, Joined
-from contracts.span import LogEvent, Span, Value
-from contracts.trajectory import Trajectory
+from dataclasses import replace
 
 from collector import identity
-from collector.calls import TraceCalls, resolve
-from collector.facts import Fact, extract, extract_log
+from collector.calls import resolve
+from collector.extraction import extract
+from collector.facts import Fact
+from collector.joiner_state import GroupState, JoinerState, TraceState
+from collector.log_events import extract_log
 from collector.trajectories import build
-
-STATE_FORMAT = 1
-"""Number of the layout of `to_bytes`; another layout is another number."""
-
-State = Literal["open", "complete", "reopened"]
-
-
-@dataclass(slots=True)
-class _Trace:
-    """What is held of one trace. `links`: parent of each span that says nothing else."""
-
-    facts: dict[str, Fact] = field(default_factory=dict[str, Fact])
-    links: dict[str, str] = field(default_factory=dict[str, str])
-    digests: dict[str, str] = field(default_factory=dict[str, str])
-    received_ns: int = 0
-    keys: frozenset[str] = frozenset()
-    speaks: bool = False
-    resolved: TraceCalls | None = None
-
-
-@dataclass(slots=True)
-class _Group:
-    """One trajectory in memory. `since_ns`: receipt of the first call not yet judged."""
-
-    traces: set[str] = field(default_factory=set[str])
-    state: State = "open"
-    judged: int = 0
-    since_ns: int = 0
-    last: Trajectory | None = None
+from contracts.ports import Added, Joined
+from contracts.span import LogEvent, Span
+from contracts.trajectory import Trajectory
 
 
 class Sessions:
@@ -65,21 +35,26 @@ class Sessions:
         max_calls: int = 500,
         max_spans: int = 500_000,
     ) -> None:
-        self._environment = environment
-        self._idle_ns = int(idle_timeout_s * 1e9)
-        self._age_ns = int(max_age_s * 1e9)
-        self._max_calls = max_calls
-        self._max_spans = max_spans
-        self._traces: dict[str, _Trace] = {}
-        self._groups: dict[str, _Group] = {}
-        self._dirty: set[str] = set()
-        self._asked: set[str] = set()
-        self._judged: dict[str, int] = {}
-        self._stored: set[str] = set()
-        self._removed: set[str] = set()
-        self._pending: set[str] = set()
-        self._spans = 0
-        self._watermark_ns = 0
+        self._hold(
+            JoinerState(
+                environment=environment,
+                idle_ns=int(idle_timeout_s * 1e9),
+                age_ns=int(max_age_s * 1e9),
+                max_calls=max_calls,
+                max_spans=max_spans,
+            )
+        )
+
+    def _hold(self, state: JoinerState) -> None:
+        self._state = state
+        self._traces = state.traces
+        self._groups = state.groups
+        self._dirty = state.dirty
+        self._asked = state.asked
+        self._judged = state.judged
+        self._stored = state.stored
+        self._removed = state.removed
+        self._pending = state.pending
 
     # --- taking in --------------------------------------------------------------------------
 
@@ -109,11 +84,11 @@ class Sessions:
         conflicts: list[Span] = []
         duplicates = 0
         traces = self._traces
-        environment = self._environment
+        environment = self._state.environment
         for span in spans:
             trace = traces.get(span.trace_id)
             if trace is None:
-                trace = traces[span.trace_id] = _Trace()
+                trace = traces[span.trace_id] = TraceState()
             span_id = span.span_id
             seen = trace.digests.get(span_id)
             if seen is not None:
@@ -124,7 +99,7 @@ class Sessions:
                 conflicts.append(span)
             else:
                 trace.digests[span_id] = span.digest
-                self._spans += 1
+                self._state.spans += 1
                 fresh.append(span)
             if span.received_ns > trace.received_ns:
                 trace.received_ns = span.received_ns
@@ -142,14 +117,14 @@ class Sessions:
                 new_logs.append(log)
             else:
                 duplicates += 1
-        self._watermark_ns = max(
-            self._watermark_ns,
+        self._state.watermark_ns = max(
+            self._state.watermark_ns,
             max((span.received_ns for span in spans), default=0),
             max((log.received_ns for log in logs), default=0),
         )
         return Added(tuple(fresh), tuple(new_logs), duplicates, tuple(conflicts))
 
-    def _place(self, trace: _Trace, fact: Fact) -> None:
+    def _place(self, trace: TraceState, fact: Fact) -> None:
         """Hold a fact; of two with one span id the later end, then the greater digest, stands."""
         known = trace.facts.get(fact.span_id)
         if known is None or (known.end_ns, known.digest) < (fact.end_ns, fact.digest):
@@ -158,7 +133,7 @@ class Sessions:
             trace.speaks = True
 
     def _add_log(self, log: LogEvent) -> bool:
-        fact = extract_log(log, self._environment)
+        fact = extract_log(log, self._state.environment)
         trace_id = log.trace_id
         if not trace_id and fact is not None and fact.conversation:
             # Logs without trace context (traces switched off) meet in their conversation.
@@ -169,12 +144,12 @@ class Sessions:
         if trace is None:
             if fact is None:
                 return True
-            trace = self._traces[trace_id] = _Trace()
+            trace = self._traces[trace_id] = TraceState()
         key = "log:" + log.digest
         if key in trace.digests:
             return False
         trace.digests[key] = log.digest
-        self._spans += 1
+        self._state.spans += 1
         trace.received_ns = max(trace.received_ns, log.received_ns)
         if fact is not None:
             self._place(trace, fact)
@@ -206,13 +181,13 @@ class Sessions:
         for trace_id in self._dirty:
             trace = self._traces[trace_id]
             trace.resolved = resolve(trace_id, trace.facts, trace.links)
-            keys = frozenset(trace.resolved.segments) if trace.resolved is not None else frozenset()
+            keys = frozenset[str](trace.resolved.segments if trace.resolved is not None else ())
             for gone in trace.keys - keys:
                 self._leave(gone, trace_id)
             for key in keys:
                 group = self._groups.get(key)
                 if group is None:
-                    group = self._groups[key] = _Group(judged=self._judged.pop(key, 0))
+                    group = self._groups[key] = GroupState(judged=self._judged.pop(key, 0))
                     if group.judged:
                         group.state = "reopened"
                     self._removed.discard(key)
@@ -268,7 +243,7 @@ class Sessions:
         order = sorted(due.values(), key=lambda one: (one.ended_ns, one.trajectory_id))
         return Joined(tuple(changed[key] for key in sorted(changed)), removed, tuple(order))
 
-    def _build(self, key: str, group: _Group) -> Trajectory:
+    def _build(self, key: str, group: GroupState) -> Trajectory:
         parts = [self._traces[trace_id].resolved for trace_id in sorted(group.traces)]
         return build(key, [part for part in parts if part is not None], group.state, group.judged)
 
@@ -280,9 +255,9 @@ class Sessions:
                 continue
             if (
                 everything
-                or now_ns - last.last_received_ns >= self._idle_ns
-                or (group.since_ns and now_ns - group.since_ns >= self._age_ns)
-                or len(last.calls) - group.judged >= self._max_calls
+                or now_ns - last.last_received_ns >= self._state.idle_ns
+                or (group.since_ns and now_ns - group.since_ns >= self._state.age_ns)
+                or len(last.calls) - group.judged >= self._state.max_calls
             ):
                 due[key] = replace(last, state="complete")
         return due
@@ -297,7 +272,7 @@ class Sessions:
             if group.state != "complete" or key in self._pending
             for trace_id in group.traces
         }
-        idle = self._watermark_ns - self._idle_ns
+        idle = self._state.watermark_ns - self._state.idle_ns
         gone = [
             trace_id
             for trace_id, trace in self._traces.items()
@@ -306,7 +281,7 @@ class Sessions:
         dropped = len(gone)
         for trace_id in gone:
             self._drop(trace_id)
-        if self._spans > self._max_spans:
+        if self._state.spans > self._state.max_spans:
             dropped += self._evict_idle()
         return dropped
 
@@ -315,7 +290,7 @@ class Sessions:
         dropped = 0
         order = sorted((trace.received_ns, trace_id) for trace_id, trace in self._traces.items())
         for _, trace_id in order:
-            if self._spans <= self._max_spans * 9 // 10:
+            if self._state.spans <= self._state.max_spans * 9 // 10:
                 break
             dropped += self._drop_with_group(trace_id)
         return dropped
@@ -337,7 +312,7 @@ class Sessions:
 
     def _drop(self, trace_id: str) -> None:
         trace = self._traces.pop(trace_id)
-        self._spans -= sum(1 for key in trace.digests if "#" not in key)
+        self._state.spans -= trace.spans()
         for key in trace.keys:
             group = self._groups.get(key)
             if group is not None:
@@ -350,85 +325,19 @@ class Sessions:
     # --- state as bytes ---------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
-        """The whole state as JSON; `from_bytes` gives an equal joiner back."""
-        return orjson.dumps(
-            {
-                "format": STATE_FORMAT,
-                "settings": [
-                    self._environment,
-                    self._idle_ns,
-                    self._age_ns,
-                    self._max_calls,
-                    self._max_spans,
-                ],
-                "watermark": self._watermark_ns,
-                "asked": sorted(self._asked),
-                "judged": self._judged,
-                "stored": sorted(self._stored),
-                "removed": sorted(self._removed),
-                "pending": sorted(self._pending),
-                "dirty": sorted(self._dirty),
-                "traces": {
-                    trace_id: [
-                        [fact.row() for fact in trace.facts.values()],
-                        trace.links,
-                        trace.digests,
-                        trace.received_ns,
-                        sorted(trace.keys),
-                    ]
-                    for trace_id, trace in self._traces.items()
-                },
-                "groups": {
-                    key: [sorted(group.traces), group.state, group.judged, group.since_ns]
-                    for key, group in self._groups.items()
-                },
-            }
-        )
+        """The whole state as JSON, best taken after `assemble`; `from_bytes` gives it back."""
+        return self._state.to_bytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Sessions":
         """The joiner whose `to_bytes` gave `data`. Raises ValueError for anything else."""
-        state = cast("dict[str, Value]", orjson.loads(data))
-        if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
-            raise ValueError("not a joiner's state, or one of another format")
         made = cls()
-        settings = cast("list[Value]", state["settings"])
-        made._environment = str(settings[0])
-        made._idle_ns, made._age_ns, made._max_calls, made._max_spans = (
-            cast(int, value) for value in settings[1:]
-        )
-        made._watermark_ns = cast(int, state["watermark"])
-        made._asked = set(cast("list[str]", state["asked"]))
-        made._judged = dict(cast("dict[str, int]", state["judged"]))
-        made._stored = set(cast("list[str]", state["stored"]))
-        made._removed = set(cast("list[str]", state["removed"]))
-        for trace_id, row in cast("dict[str, list[Value]]", state["traces"]).items():
-            facts = [Fact.from_row(one) for one in cast("list[list[Value]]", row[0])]
-            made._traces[trace_id] = _Trace(
-                facts={fact.span_id: fact for fact in facts},
-                links=dict(cast("dict[str, str]", row[1])),
-                digests=dict(cast("dict[str, str]", row[2])),
-                received_ns=cast(int, row[3]),
-                keys=frozenset(cast("list[str]", row[4])),
-                speaks=any(fact.kind != "link" for fact in facts),
-            )
-        made._spans = sum(
-            1 for trace in made._traces.values() for key in trace.digests if "#" not in key
-        )
-        for key, group in cast("dict[str, list[Value]]", state["groups"]).items():
-            made._groups[key] = _Group(
-                traces=set(cast("list[str]", group[0])),
-                state=cast(State, group[1]),
-                judged=cast(int, group[2]),
-                since_ns=cast(int, group[3]),
-            )
-        dirty = set(cast("list[str]", state["dirty"]))
+        made._hold(JoinerState.from_bytes(data))
         for trace_id, trace in made._traces.items():
-            if trace.keys and trace_id not in dirty:
+            if trace.keys and trace_id not in made._dirty:
                 trace.resolved = resolve(trace_id, trace.facts, trace.links)
-        pending = set(cast("list[str]", state["pending"]))
-        for key, group_ in made._groups.items():
-            if all(made._traces[t].resolved is not None for t in group_.traces):
-                group_.last = None if key in pending else made._build(key, group_)
-        made._dirty, made._pending = dirty, pending
+        for key, group in made._groups.items():
+            resolved = all(made._traces[one].resolved is not None for one in group.traces)
+            if resolved and key not in made._pending:
+                group.last = made._build(key, group)
         return made

@@ -1,16 +1,15 @@
-"""Trajectories out of the calls of their traces: joined across traces, judged, ordered, numbered."""
+"""Trajectories out of the calls of their traces: joined across traces, ordered, numbered."""
 
 import re
 from collections.abc import Sequence
 from typing import Literal
 
-from contracts.trajectory import Call, Outcome, Trajectory
-
-from collector.calls import Draft, TraceCalls
+from collector.drafts import Draft, TraceCalls
 from collector.identity import match_name
 from collector.messages import Answer
 from collector.outcomes import flat, outcome_of_failure, refusal, says_failed, says_refused
 from collector.values import text_of
+from contracts.trajectory import Call, Outcome, Trajectory
 
 _DENIES = re.compile(r"den(?:y|ied)|reject|block|refus|disallow|cancel|forbid|^false$|^no$", re.I)
 

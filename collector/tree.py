@@ -1,4 +1,4 @@
-"""Ancestry of the facts of one trace, and what hangs on it: agents, conversations, users, models."""
+"""Ancestry of the facts of one trace, and what hangs on it: agents, conversations, models."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -68,7 +68,7 @@ class Tree:
         return any(one.kind == "agent" and is_named(one.agent) for one in self.above(fact))
 
     def agents(self, fact: Fact) -> list[str]:
-        """Names of the agents around a span, the acting one first, then who called it, and so on."""
+        """Names of the agents around a span: the acting one, then who called it, and so on."""
         names: list[str] = []
         own = self.own_name(fact)
         if own:
@@ -88,7 +88,7 @@ class Tree:
         return names
 
     def conversation(self, fact: Fact) -> Fact | None:
-        """The fact that names the conversation: the topmost around the span, agents' spans first."""
+        """The fact that names the conversation: the topmost around a span, agents' spans first."""
         top: Fact | None = fact if fact.conversation else None
         top_link: Fact | None = None
         for one in self.above(fact):

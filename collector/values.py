@@ -185,12 +185,18 @@ def _broken(text: str) -> ArgumentsState:
 
 _INNER = ("inputs", "tool_input", "toolInput", "arguments", "kwargs", "args", "input", "parameters")
 _SURE = frozenset({"inputs", "tool_input", "toolInput"})
+# fmt: off
 _ENVELOPE = frozenset(
-    "args kwargs inputs input_str input metadata tags name tool tool_name toolName toolCallId id type "
-    "tool_call_id toolUseId tool_use_id call_id sanitize_inputs_outputs run_id callbacks config "
-    "arguments parameters tool_input toolInput serialized run_name color context runtime state "
-    "store stream_writer function function_name messages options self agent requestContext".split()
+    {
+        "args", "kwargs", "inputs", "input_str", "input", "metadata", "tags", "name", "tool",
+        "tool_name", "toolName", "toolCallId", "id", "type", "tool_call_id", "toolUseId",
+        "tool_use_id", "call_id", "sanitize_inputs_outputs", "run_id", "callbacks", "config",
+        "arguments", "parameters", "tool_input", "toolInput", "serialized", "run_name", "color",
+        "context", "runtime", "state", "store", "stream_writer", "function", "function_name",
+        "messages", "options", "self", "agent", "requestContext",
+    }
 )
+# fmt: on
 _PROOF = (
     frozenset({"args", "kwargs"}),
     frozenset({"input_str", "inputs"}),

@@ -11,6 +11,7 @@ from collector.dialects.frameworks import (
     LANGFUSE,
     LANGSMITH,
     LIVEKIT,
+    LOGFIRE,
     MLFLOW,
     OPENINFERENCE,
     TRACELOOP,
@@ -33,6 +34,7 @@ DIALECTS: tuple[Dialect, ...] = (
     OPENINFERENCE,
     CLAUDE,
     MCP,
+    LOGFIRE,
 )
 
 GENERIC = "generic"
@@ -69,53 +71,51 @@ KIND_VALUES: Mapping[str, Mapping[str, Kind]] = {
 
 _FLAT = re.compile(r"^(.+?)\.\d+(?:\.|$)")
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[._:\-/\s]+")
-_SHAPES: tuple[tuple[Field, re.Pattern[str]], ...] = (
-    (
-        Field.KIND,
-        re.compile(
-            r"(?:span|observation|run|step|node|event|action|operation)_(?:sub)?(?:kind|type)$"
+_SHAPES: tuple[tuple[Field, re.Pattern[str]], ...] = tuple(
+    (one, re.compile(shape))
+    for one, shape in (
+        (
+            Field.KIND,
+            r"(?:span|observation|run|step|node|event|action|operation|ai|agent|llm|trace)"
+            r"_(?:sub)?(?:kind|type)$",
         ),
-    ),
-    (Field.TOOL, re.compile(r"(?:^|_)(?:tool|function)_(?:(?:call|use|tool)_)?name$")),
-    (
-        Field.CALL_ID,
-        re.compile(r"(?:^|_)(?:tool|function)_(?:call|use|invocation)_id$|(?:^|_)call_id$"),
-    ),
-    (
-        Field.ARGUMENTS,
-        re.compile(
-            r"(?:^|_)(?:tool|function)_(?:(?:call|use)_)?"
-            r"(?:arguments?|args|inputs?|parameters|params|request|payload)(?:_json)?$"
+        (Field.TOOL, r"(?:^|_)(?:tool|function)_(?:(?:call|use|tool|definition|function)_)?name$"),
+        (
+            Field.CALL_ID,
+            r"(?:^|_)(?:tool|function)_(?:call|use|invocation)_id$|(?:^|_)call_id$",
         ),
-    ),
-    (
-        Field.RESULT,
-        re.compile(
-            r"(?:^|_)(?:tool|function)_(?:(?:call|use)_)?"
-            r"(?:results?|outputs?|responses?|return(?:_value)?)(?:_json)?$"
+        (
+            Field.ARGUMENTS,
+            r"(?:^|_)(?:tool|function)_(?:(?:call|use|function)_)?"
+            r"(?:arguments?|args|inputs?|parameters|params|request|payload)(?:_json)?$",
         ),
-    ),
-    (Field.DESCRIPTION, re.compile(r"(?:^|_)(?:tool|function)_description$")),
-    (Field.OFFERED, re.compile(r"(?:^|_)(?:available_tools|tool_definitions|tools|toolset)$")),
-    (
-        Field.ASKED,
-        re.compile(r"(?:^|_)(?:output_messages|completions?|response_messages|tool_calls)$"),
-    ),
-    (Field.HEARD, re.compile(r"(?:^|_)(?:input_messages|prompt_messages|messages|prompts?)$")),
-    (Field.AGENT, re.compile(r"(?:^|_)agent_name$")),
-    (Field.MODEL, re.compile(r"(?:^|_)(?:model|model_name|model_id)$")),
-    # `thread.id` is OpenTelemetry's name for an OS thread, `mcp.session.id` a transport session.
-    (
-        Field.CONVERSATION,
-        re.compile(r"(?:(?:^|_)conversation|(?<!mcp)_session|^session|_thread|_chat)_id$"),
-    ),
-    (Field.USER, re.compile(r"(?:^|_)(?:user|end_?user|customer)_id$")),
-    (
-        Field.DECISION,
-        re.compile(r"(?:disposition|approval(?:_status|_decision|_state)?|permission_decision)$"),
-    ),
-    (Field.INPUT, re.compile(r"(?:^|_)(?:inputs?|request)(?:_value|_json|_data)?$")),
-    (Field.OUTPUT, re.compile(r"(?:^|_)(?:outputs?|response|result)(?:_value|_json|_data)?$")),
+        (
+            Field.RESULT,
+            r"(?:^|_)(?:tool|function)_(?:(?:call|use|function)_)?"
+            r"(?:results?|outputs?|responses?|return(?:_value)?)(?:_json)?$",
+        ),
+        (Field.DESCRIPTION, r"(?:^|_)(?:tool|function)_(?:definition_)?description$"),
+        (Field.ERROR, r"(?:^|_)(?:tool|function)_(?:call_)?(?:status|success|is_error)$"),
+        (Field.ERROR_TEXT, r"(?:^|_)(?:tool|function)_(?:call_)?error(?:_message)?$"),
+        (Field.OFFERED, r"(?:^|_)(?:available_tools|tool_definitions|tools|toolset)$"),
+        (Field.ASKED, r"(?:^|_)(?:output_messages|completions?|response_messages|tool_calls)$"),
+        (Field.HEARD, r"(?:^|_)(?:input_messages|prompt_messages|messages|prompts?)$"),
+        (Field.HISTORY, r"(?:^|_)(?:all_messages|message_history|chat_history|tasks_output)$"),
+        (Field.AGENT, r"(?:^|_)agent_name$"),
+        (Field.MODEL, r"(?:^|_)(?:model|model_name|model_id)$"),
+        # `thread.id` is OpenTelemetry's OS thread, `mcp.session.id` the session of a transport.
+        (
+            Field.CONVERSATION,
+            r"(?:(?:^|_)conversation|(?<!mcp)_session|^session|_thread|_chat)_id$",
+        ),
+        (Field.USER, r"(?:^|_)(?:user|end_?user|customer)_id$"),
+        (
+            Field.DECISION,
+            r"(?:disposition|approval(?:_status|_decision|_state)?|permission_decision)$",
+        ),
+        (Field.INPUT, r"(?:^|_)(?:inputs?|request)(?:_value|_json|_data)?$"),
+        (Field.OUTPUT, r"(?:^|_)(?:outputs?|response|result)(?:_value|_json|_data)?$"),
+    )
 )
 
 

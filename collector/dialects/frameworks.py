@@ -10,6 +10,11 @@ KINDS: Mapping[str, Kind] = {
     "toolcall": "tool",
     "tool.v2": "tool",
     "function_tool": "tool",
+    "mcp_tool_call": "tool",
+    "provider_tool_call": "tool",
+    "client_tool_call": "tool",
+    "tool_execution": "tool",
+    "execute_tool": "tool",
     "llm": "chat",
     "chat": "chat",
     "chat_model": "chat",
@@ -183,6 +188,29 @@ GENKIT = Dialect(
         Field.MODEL: ("genkit:metadata:model",),
         Field.CONVERSATION: ("genkit:sessionId", "genkit:metadata:sessionId"),
         Field.ERROR: ("genkit:state",),
+    },
+)
+
+LOGFIRE = Dialect(
+    name="logfire",
+    kinds={
+        "logfire.msg_template": {
+            "function: {name}": "tool",
+            "agent run: {name!r}": "agent",
+            "handoff: {from_agent} -> {to_agent}": "handoff",
+            "handoff: {from_agent} → {to_agent}": "handoff",
+            "responses api with {gen_ai.request.model!r}": "chat",
+            "chat completion with {request_data[model]!r}": "chat",
+            "message with {request_data[model]!r}": "chat",
+        }
+    },
+    fields={
+        Field.TOOL: ("name",),
+        Field.AGENT_LABEL: ("name",),
+        Field.INPUT: ("request_data", "input"),
+        Field.OUTPUT: ("response_data", "response", "output"),
+        Field.TARGET: ("to_agent",),
+        Field.HANDED_BY: ("from_agent",),
     },
 )
 

@@ -67,14 +67,22 @@ GENAI = Dialect(
         Field.MODEL: ("gen_ai.request.model", "gen_ai.response.model"),
         Field.CONVERSATION: ("gen_ai.conversation.id",),
         Field.USER: ("user.id", "enduser.id"),
-        Field.ASKED: ("gen_ai.output.messages",),
-        Field.HEARD: ("gen_ai.input.messages",),
+        Field.ASKED: (
+            "gen_ai.output.messages",
+            "gen_ai.response.tool_calls",
+            "gen_ai.response.messages",
+        ),
+        Field.HEARD: ("gen_ai.input.messages", "gen_ai.request.messages"),
         Field.HISTORY: (
             "gen_ai.output.messages",
             "gen_ai.input.messages",
             "pydantic_ai.all_messages",
         ),
-        Field.OFFERED: ("gen_ai.tool.definitions", "gen_ai.request.tools"),
+        Field.OFFERED: (
+            "gen_ai.tool.definitions",
+            "gen_ai.request.available_tools",
+            "gen_ai.request.tools",
+        ),
         Field.ERROR: ("gen_ai.tool.status",),
         Field.ERROR_TEXT: ("error.type", "error.message", "exception.message"),
         Field.TARGET: ("gen_ai.handoff.to_agent", "gen_ai.handoff.target"),
@@ -128,8 +136,6 @@ PYDANTIC = Dialect(
         Field.DECISION: ("pydantic_ai.tool.deferral.name",),
         Field.ERROR_TEXT: ("pydantic_ai.tool.failure_stage",),
         Field.HISTORY: ("all_messages_events",),
-        Field.ASKED: ("events",),
-        Field.HEARD: ("events",),
     },
 )
 

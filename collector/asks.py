@@ -1,0 +1,256 @@
+"""Asks: tool calls in what models said, joined with the spans that executed them."""
+
+from collections import defaultdict
+
+from collector import identity
+from collector.drafts import Draft, better
+from collector.executions import Executions
+from collector.facts import Fact
+from collector.identity import match_name
+from collector.messages import Ask
+from collector.tree import CLOCK_SLACK_NS, Tree, same_tool
+from collector.values import same_arguments
+
+
+def join_asks(executions: Executions) -> None:
+    """Join the asks of a trace's model calls with their executions; the rest become drafts."""
+    asks = _Asks(executions)
+    asks.match(asks.collect())
+    asks.history()
+
+
+class _Asks:
+    def __init__(self, executions: Executions) -> None:
+        self.tree: Tree = executions.tree
+        self.drafts = executions.drafts
+        self.by_id = executions.by_id
+        self.by_span = executions.by_span
+
+    def collect(self) -> list[Draft]:
+        """Asks of all model calls, each once, in order."""
+        asks: list[Draft] = []
+        by_id: dict[str, Draft] = {}
+        speakers: list[tuple[Fact, list[Ask]]] = []
+        for chat in self.tree.facts:
+            if chat.kind != "chat" or not chat.asks:
+                continue
+            repeated = self._repeated(chat, speakers)
+            speakers.append((chat, [ask for ask in chat.asks if not ask.call_id]))
+            owner = self._speaker(chat)
+            for position, ask in enumerate(chat.asks):
+                tool = identity.tool_name(ask.tool)
+                known = by_id.get(ask.call_id) if ask.call_id else None
+                draft = self._ask_draft(owner, ask, tool, position, chat)
+                if known is not None:
+                    known.take(draft)
+                    continue
+                if not ask.call_id and _take_equal(repeated, ask):
+                    continue
+                if ask.call_id:
+                    by_id[ask.call_id] = draft
+                asks.append(draft)
+        _empty_arguments(asks)
+        return asks
+
+    def _speaker(self, chat: Fact) -> Fact:
+        """The model call a log record belongs to, else the fact itself."""
+        if chat.span_id.startswith("log:"):
+            above = self.tree.above(chat)
+            if above and above[0].kind == "chat":
+                return above[0]
+        return chat
+
+    def _repeated(self, chat: Fact, speakers: list[tuple[Fact, list[Ask]]]) -> list[Ask]:
+        """Asks without an id that another instrumentation already told of this model call."""
+        above = self.tree.above(chat)
+        return [
+            ask
+            for other, asks in speakers[-20:]
+            if other in above
+            or (
+                other.scope != chat.scope
+                and other.start_ns <= chat.end_ns
+                and chat.start_ns <= other.end_ns
+            )
+            for ask in asks
+        ]
+
+    def _ask_draft(self, owner: Fact, ask: Ask, tool: str, position: int, chat: Fact) -> Draft:
+        return Draft(
+            fact=owner,
+            place=(max(owner.end_ns, chat.end_ns), 1, owner.span_id, position),
+            tool=tool,
+            call_id=ask.call_id,
+            arguments=ask.arguments,
+            arguments_state=ask.arguments_state,
+            executed=False,
+            end_ns=max(owner.end_ns, chat.end_ns),
+            asked_by=owner,
+            provider=ask.provider,
+        )
+
+    def match(self, asks: list[Draft]) -> None:
+        """Join asks with the spans that executed them: by id, else by name, arguments and order."""
+        left: list[Draft] = []
+        shared = any(ask.call_id in self.by_id for ask in asks if ask.call_id)
+        free = [draft for draft in self.drafts]
+        for ask in asks:
+            run = self.by_id.get(ask.call_id) if ask.call_id else None
+            if run is not None:
+                self._attach(run, ask)
+            else:
+                left.append(ask)
+        free = [
+            draft for draft in free if draft.asked_by is None and (not draft.call_id or not shared)
+        ]
+        by_tool: defaultdict[str, list[Draft]] = defaultdict(list)
+        for ask in left:
+            by_tool[match_name(ask.tool)].append(ask)
+        refused = self._refused_ids()
+        for exact in (True, False):
+            remaining: list[Draft] = []
+            for run in free:
+                found = self._candidate(run, by_tool, exact, refused)
+                if found is None:
+                    remaining.append(run)
+                else:
+                    self._attach(run, found)
+                    left.remove(found)
+            free = remaining
+        for ask in left:
+            if not self._ran_as_agent(ask):
+                self.drafts.append(ask)
+        self.drafts.sort(key=lambda draft: draft.place)
+
+    def _refused_ids(self) -> frozenset[str]:
+        return frozenset(
+            answer.call_id
+            for fact in self.tree.facts
+            for answer in fact.answers
+            if answer.failed and answer.call_id
+        )
+
+    def _candidate(
+        self, run: Draft, by_tool: dict[str, list[Draft]], exact: bool, refused: frozenset[str]
+    ) -> Draft | None:
+        asks = by_tool.get(match_name(run.tool))
+        if not asks:
+            return None
+        limit = run.fact.start_ns + CLOCK_SLACK_NS
+        usable = [ask for ask in asks if ask.fact.start_ns <= limit]
+        if exact:
+            usable = [ask for ask in usable if same_arguments(ask.arguments, run.arguments)]
+        else:
+            usable = [ask for ask in usable if run.failed or ask.call_id not in refused]
+        if not usable:
+            return None
+        near = [ask for ask in usable if self.tree.under_same_agent(ask.fact, run.fact)]
+        chosen = (near or usable)[0]
+        asks.remove(chosen)
+        return chosen
+
+    def _attach(self, run: Draft, ask: Draft) -> None:
+        run.asked_by = run.asked_by or ask.asked_by
+        if ask.call_id and run.call_id != ask.call_id:
+            run.call_id = ask.call_id
+            self.by_id.setdefault(ask.call_id, run)
+        run.take(ask)
+
+    def _ran_as_agent(self, ask: Draft) -> bool:
+        """A delegation whose execution is an agent's span, or a handoff: the ask becomes that."""
+        wanted = match_name(ask.tool)
+        for fact in self.tree.facts:
+            if fact.start_ns + CLOCK_SLACK_NS < ask.fact.start_ns or fact.span_id in self.by_span:
+                continue
+            if fact.kind == "agent":
+                name = match_name(self.tree.own_name(fact) or fact.label)
+                if not name or (name != wanted and not _hands_to(wanted, name)):
+                    continue
+            elif fact.kind == "handoff":
+                target = match_name(fact.target)
+                if not target or (target not in wanted and not _hands_to(wanted, target)):
+                    continue
+            else:
+                continue
+            ask.executed = True
+            ask.failed = fact.failed
+            ask.error, ask.error_type = fact.error, fact.error_type
+            ask.end_ns = max(fact.end_ns, ask.end_ns)
+            self.by_span[fact.span_id] = ask
+            self.drafts.append(ask)
+            return True
+        return False
+
+    def history(self) -> None:
+        """Asks known only from an agent's account of its whole run (no model calls recorded)."""
+        if any(fact.kind == "chat" and fact.asks for fact in self.tree.facts):
+            return
+        known = {draft.call_id for draft in self.drafts if draft.call_id}
+        for fact in self.tree.facts:
+            clock = fact.start_ns
+            for position, ask in enumerate(fact.history):
+                if ask.call_id in known:
+                    clock = (
+                        max(clock, self.by_id[ask.call_id].end_ns)
+                        if ask.call_id in self.by_id
+                        else clock
+                    )
+                    continue
+                run = self._unclaimed(ask, fact)
+                if run is not None:
+                    if ask.call_id:
+                        known.add(ask.call_id)
+                        run.call_id = ask.call_id
+                        self.by_id[ask.call_id] = run
+                    if better(ask.arguments_state, run.arguments_state):
+                        run.arguments, run.arguments_state = ask.arguments, ask.arguments_state
+                    run.asked_by = fact
+                    clock = max(clock, run.end_ns)
+                elif ask.call_id:
+                    known.add(ask.call_id)
+                    draft = self._ask_draft(fact, ask, identity.tool_name(ask.tool), position, fact)
+                    draft.place = (clock, 1, fact.span_id, position)
+                    draft.end_ns = clock
+                    if not self._ran_as_agent(draft):
+                        self.drafts.append(draft)
+                    self.by_id[ask.call_id] = draft
+        self.drafts.sort(key=lambda draft: draft.place)
+
+    def _unclaimed(self, ask: Ask, fact: Fact) -> Draft | None:
+        same = [
+            draft
+            for draft in self.drafts
+            if draft.executed
+            and not draft.call_id
+            and draft.asked_by is None
+            and same_tool(draft.tool, identity.tool_name(ask.tool))
+            and (fact in self.tree.above(draft.fact) or not self.tree.above(fact))
+        ]
+        exact = [draft for draft in same if same_arguments(draft.arguments, ask.arguments)]
+        illegible = [draft for draft in same if draft.arguments_state != "object"]
+        return next(iter(exact or illegible), None)
+
+
+def _empty_arguments(asks: list[Draft]) -> None:
+    """Asks without arguments, in messages that show those of other asks, take none: `{}`."""
+    showing = {ask.fact.scope for ask in asks if ask.arguments_state == "object" and ask.arguments}
+    for ask in asks:
+        if ask.arguments_state == "absent" and ask.fact.scope in showing:
+            ask.arguments, ask.arguments_state = {}, "object"
+
+
+def _hands_to(tool: str, agent: str) -> bool:
+    return tool in (
+        f"transfer_to_{agent}",
+        f"handoff_to_{agent}",
+        f"delegate_to_{agent}",
+        f"call_{agent}",
+    )
+
+
+def _take_equal(repeated: list[Ask], ask: Ask) -> bool:
+    for number, other in enumerate(repeated):
+        if same_tool(other.tool, ask.tool) and same_arguments(other.arguments, ask.arguments):
+            del repeated[number]
+            return True
+    return False

@@ -1,0 +1,97 @@
+"""Extraction of facts: one pass over a span's attributes, then only the fields its kind has."""
+
+from collector import identity
+from collector.dialects import Field, roles
+from collector.facts import Fact
+from collector.kinds import Found, exact, kind_of_span
+from collector.model_spans import agent_fields, chat_fields, step_fields
+from collector.reading import Reading
+from collector.tool_spans import handoff_fields, is_dropped, part_fields, tool_fields
+from collector.values import text_of
+from contracts.span import Span
+
+
+def extract(span: Span, default_environment: str) -> Fact | None:
+    """The fact in `span`, None for a span that has nothing to say but its place in the tree.
+
+    Most spans of a fleet are of no agent: for those this is a dictionary look-up an attribute.
+    """
+    attributes = span.attributes
+    found: Found = {}
+    for name in attributes:
+        for one, rank, dialect in roles(name):
+            if one in found:
+                found[one].append((rank, name, dialect))
+            else:
+                found[one] = [(rank, name, dialect)]
+    if not found:
+        return None
+    kind, dialect = kind_of_span(span, found)
+    if kind == "link" and not (
+        exact(found.get(Field.CONVERSATION)) or exact(found.get(Field.USER))
+    ):
+        return None
+    reading = Reading(span, found, kind, dialect)
+    taken = _who(reading)
+    if kind == "tool":
+        taken.update(tool_fields(reading))
+        written = str(taken["tool"])
+        taken["tool"] = identity.tool_name(written)
+        if is_dropped(reading, written):
+            kind = "link"
+    elif kind == "chat":
+        taken.update(chat_fields(reading))
+    elif kind == "agent":
+        taken.update(agent_fields(reading))
+    elif kind == "chain":
+        taken.update(step_fields(reading))
+    elif kind == "part":
+        taken.update(part_fields(reading))
+    elif kind == "handoff":
+        taken.update(handoff_fields(reading))
+    resource = span.resource
+    return Fact(
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_id=span.parent_span_id,
+        digest=span.digest,
+        kind=kind,
+        dialect=dialect,
+        name=span.name,
+        scope=span.scope,
+        source=span.source,
+        start_ns=span.start_ns,
+        end_ns=max(span.end_ns, span.start_ns),
+        received_ns=span.received_ns,
+        environment=identity.environment_of(
+            resource, reading.text(Field.ENVIRONMENT), default_environment
+        ),
+        service=identity.service_of(resource),
+        version=reading.text(Field.VERSION) or text_of(resource.get("service.version")),
+        **taken,  # type: ignore[arg-type]  # keys are fields of Fact
+    )
+
+
+def _who(reading: Reading) -> dict[str, object]:
+    agent = reading.text(Field.AGENT)
+    conversation = reading.text(Field.CONVERSATION)
+    user = reading.text(Field.USER)
+    if Field.METADATA in reading.found and not (agent and conversation and user):
+        for raw in reading.values(Field.METADATA):
+            named = identity.from_metadata(identity.metadata_of(raw))
+            agent = agent or named[0]
+            conversation = conversation or named[1]
+            user = user or named[2]
+    model = reading.text(Field.MODEL)
+    label = ""
+    if reading.kind == "agent":
+        label = reading.text(Field.AGENT_LABEL)
+        if not identity.is_named(label):
+            label = identity.label_of(reading.span.name, model)
+    return {
+        "agent": agent,
+        "label": label,
+        "model": model,
+        "conversation": conversation,
+        "user": user,
+    }

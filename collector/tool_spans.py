@@ -1,0 +1,193 @@
+"""What a span of kind tool, part or handoff says."""
+
+import re
+from dataclasses import dataclass
+
+from collector import identity
+from collector.dialects import Field
+from collector.facts import TEXT_CHARACTERS
+from collector.kinds import HANDOFF
+from collector.reading import Reading
+from collector.values import (
+    arguments,
+    from_validation_error,
+    is_schema,
+    result,
+    text_of,
+)
+from contracts.span import STATUS_ERROR, Event, Value
+from contracts.trajectory import ArgumentsState
+
+BUILT_IN = (("command", "full_command"), ("file_path", "file_path"))
+"""Arguments of Claude Code's own tools: parameter and the attribute that has it."""
+
+_DROPPED = re.compile(r"^\(.*\)$|^final_(?:answer|result)$")
+"""Pseudo tools: Google ADK's `(merged tools)`; the answer to the user dressed as a tool."""
+
+_EMBEDDED_ID = re.compile(
+    r'\\*["\'](?:tool_call_id|toolCallId|tool_use_id)\\*["\']\s*:\s*\\*["\']([\w.:/|+=-]{4,})'
+)
+_DELEGATES = ("subagent_type", "coworker", "agent_name", "agent", "to_agent", "target_agent")
+
+
+def is_dropped(reading: Reading, tool: str) -> bool:
+    """Whether a tool span stands for no call: pseudo tools, second spans about failed calls."""
+    event = reading.attributes.get("crewai.event_name")
+    return bool(_DROPPED.match(tool)) or (
+        isinstance(event, str) and event.endswith("failure_detected")
+    )
+
+
+def tool_fields(reading: Reading) -> dict[str, object]:
+    """Fields of `Fact` for a tool span; `tool` as written."""
+    span = reading.span
+    name = reading.text(Field.TOOL) or identity.tool_from_span_name(span.name)
+    given, state = _arguments(reading)
+    events = _tool_events(span.events)
+    results = [*reading.values(Field.RESULT), *reading.values(Field.OUTPUT), *events.results]
+    raw_result = next((one for one in results if one is not None and one != ""), None)
+    failed, error, error_type = _failure(reading, events)
+    if state == "absent" and failed:
+        given, state = from_validation_error(error)
+    return {
+        "tool": name,
+        "call_id": _call_id(reading),
+        "arguments": given,
+        "arguments_state": state,
+        "result": result(raw_result),
+        "has_result": raw_result is not None,
+        "failed": failed,
+        "error": error[:TEXT_CHARACTERS],
+        "error_type": error_type,
+        "decision": reading.text(Field.DECISION),
+        "description": reading.text(Field.DESCRIPTION)[:500],
+        "target": reading.text(Field.TARGET) or _delegate(given),
+    }
+
+
+def _arguments(reading: Reading) -> tuple[Value, ArgumentsState]:
+    candidates = [*reading.values(Field.ARGUMENTS), *reading.values(Field.INPUT)]
+    candidates += [
+        event.attributes.get("content") or event.attributes.get("gen_ai.tool.call.arguments")
+        for event in reading.span.events
+        if event.name == "gen_ai.tool.message"
+    ]
+    best: tuple[Value, ArgumentsState] = (None, "absent")
+    for raw in candidates:
+        value, state = arguments(raw)
+        if state == "object" and not is_schema(value):
+            return value, state
+        if best[1] == "absent" and state != "object":
+            best = value, state
+    if best[1] != "absent":
+        return best
+    value, state = arguments(reading.attributes.get("tool.parameters"))
+    if state == "object" and value and not is_schema(value):
+        return value, state
+    built_in: dict[str, Value] = {
+        key: text for key, name in BUILT_IN if (text := text_of(reading.attributes.get(name)))
+    }
+    return (built_in, "object") if built_in else best
+
+
+def _call_id(reading: Reading) -> str:
+    own = reading.text(Field.CALL_ID)
+    if own:
+        return own
+    for one in (Field.INPUT, Field.OUTPUT):
+        for raw in reading.values(one):
+            if isinstance(raw, str) and ("call_id" in raw or "CallId" in raw or "use_id" in raw):
+                found = _EMBEDDED_ID.search(raw)
+                if found:
+                    return found.group(1)
+    return ""
+
+
+def _failure(reading: Reading, events: "_ToolEvents") -> tuple[bool, str, str]:
+    """(failed, text, type) of a tool span's failure."""
+    span, attributes = reading.span, reading.attributes
+    failed = span.status_code == STATUS_ERROR or says_error(reading)
+    error_type = events.error_type
+    typed = attributes.get("error.type")
+    if isinstance(typed, str) and typed:
+        failed = True
+        error_type = f"{typed} {error_type}".strip()
+    stage = attributes.get("pydantic_ai.tool.failure_stage")
+    if stage is not None:
+        error_type = f"{text_of(stage)} {error_type}".strip()
+    texts = [text for raw in reading.values(Field.ERROR_TEXT) if (text := text_of(raw))]
+    told = events.error or span.status_message or " ".join(texts)
+    if not told and failed:
+        told = next((text for raw in reading.values(Field.OUTPUT) if (text := text_of(raw))), "")
+    return failed, told, error_type
+
+
+def says_error(reading: Reading) -> bool:
+    """Whether an attribute says that the span failed."""
+    return any(_is_error(name, reading.attributes[name]) for name in reading.names(Field.ERROR))
+
+
+def _is_error(name: str, value: Value) -> bool:
+    about_success = name.endswith("success")
+    if isinstance(value, bool):
+        return value is not about_success
+    if isinstance(value, str):
+        lowered = value.strip('"').lower()
+        if about_success:
+            return lowered == "false"
+        return lowered in ("error", "failed", "failure", "fatal", "true")
+    return False
+
+
+def _delegate(given: Value) -> str:
+    """The agent that a delegating tool's arguments name, "" if none."""
+    if isinstance(given, dict):
+        for name in _DELEGATES:
+            told = given.get(name)
+            if isinstance(told, str) and told and len(told) < 100:
+                return told
+    return ""
+
+
+@dataclass(slots=True)
+class _ToolEvents:
+    results: list[Value]
+    error: str = ""
+    error_type: str = ""
+
+
+def _tool_events(events: tuple[Event, ...]) -> _ToolEvents:
+    taken = _ToolEvents([])
+    for event in events:
+        if event.name == "exception":
+            taken.error = text_of(event.attributes.get("exception.message")) or taken.error
+            taken.error_type = text_of(event.attributes.get("exception.type")) or taken.error_type
+        elif event.name == "gen_ai.choice":
+            taken.results.append(event.attributes.get("message") or event.attributes.get("content"))
+        elif event.name in ("tool.output", "tool.result", "gen_ai.tool.result"):
+            for key in ("output", "result", "content"):
+                if event.attributes.get(key) is not None:
+                    taken.results.append(event.attributes[key])
+    return taken
+
+
+def part_fields(reading: Reading) -> dict[str, object]:
+    """Fields of `Fact` for a span that reports about the tool span above it."""
+    span = reading.span
+    return {
+        "call_id": reading.text(Field.CALL_ID),
+        "failed": span.status_code == STATUS_ERROR or says_error(reading),
+        "error": (reading.text(Field.ERROR_TEXT) or span.status_message)[:TEXT_CHARACTERS],
+        "error_type": text_of(reading.attributes.get("error.type")),
+        "decision": reading.text(Field.DECISION),
+    }
+
+
+def handoff_fields(reading: Reading) -> dict[str, object]:
+    """Fields of `Fact` for a span that hands control to another agent."""
+    target = reading.text(Field.TARGET)
+    if not target:
+        found = HANDOFF.match(reading.span.name)
+        if found:
+            target = (found.group(1) or found.group(3) or "").removesuffix(".handoff")
+    return {"target": target, "handed_by": reading.text(Field.HANDED_BY)}
