@@ -17,8 +17,8 @@ from contracts.labels import CATEGORIES, CATEGORY_IDS
 from contracts.ports import Judgement, Labelled
 from contracts.trajectory import Subject
 from contracts.verdict import Alert, Evidence, Verdict
-from detectors import ceiling, inheritance
-from detectors.attribution import AttributionState
+from detectors import ceiling
+from detectors.attribution import Attribution, attributed
 from detectors.baseline import Reference
 from detectors.features import STREAMS, Encoded, encode
 from detectors.sequential import Settings
@@ -46,7 +46,7 @@ class DetectorBench:
         self._references = {reference.info.digest: reference for reference in references}
         self._strict = strict
         self._watches: dict[tuple[Subject, str], Watch] = {}
-        self._attributions: dict[Subject, AttributionState] = {}
+        self._attributions: dict[Subject, Attribution] = {}
         self._forbidden = {
             digest: [category for category, rate in reference.ceilings.items() if rate == 0]
             for digest, reference in self._references.items()
@@ -57,7 +57,7 @@ class DetectorBench:
         for key, data in states.items():
             subject, what = _parsed(key)
             if what == _ATTRIBUTION:
-                self._attributions[subject] = AttributionState.from_bytes(data)
+                self._attributions[subject] = Attribution.from_bytes(data)
             elif what in self._references:
                 self._watches[subject, what] = Watch.from_bytes(data)
 
@@ -105,8 +105,8 @@ class DetectorBench:
         for reference in self._in_force(subject):
             watch = self._watch(subject, reference)
             out += watch.verdicts(reference, self._settings, subject, now_ns)
-        attribution = self._attributions.get(subject) or AttributionState.new()
-        return inheritance.attributed(out, attribution, self._settings.alpha)
+        attribution = self._attributions.get(subject) or Attribution.new()
+        return attributed(out, attribution, self._settings.alpha)
 
     def _in_force(self, subject: Subject) -> list[Reference]:
         label = subject.label()
@@ -143,12 +143,10 @@ class DetectorBench:
         return [(kept[place][0], row) for place, row in rows], alarms
 
     def _attribute(self, subject: Subject, items: Sequence[tuple[int, Labelled, Encoded]]) -> None:
-        attribution = self._attributions.get(subject) or AttributionState.new()
+        attribution = self._attributions.get(subject) or Attribution.new()
         references = self._in_force(subject)
         for _, labelled, encoded in items:
-            attribution = inheritance.observe(
-                attribution, encoded, labelled.trajectory.judged_calls, references
-            )
+            attribution = attribution.observe(encoded, labelled.trajectory.judged_calls, references)
         self._attributions[subject] = attribution
 
     def _states(self, subject: Subject) -> dict[str, bytes]:
