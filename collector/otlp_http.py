@@ -79,6 +79,8 @@ class OtlpHttpApp:
                     f"content-type must be one of {', '.join(ENCODINGS)}",
                 )
             payload = await self._payload(request)
+            if not payload and encoding == "otlp_json":
+                raise _Refused(400, StatusCode.INVALID_ARGUMENT, "an empty body is not JSON")
             rejected = await self._store(payload, signal, encoding) if payload else 0
             content, status, headers = encoded(success(signal, rejected), encoding), 200, {}
         except _Refused as refused:
@@ -175,6 +177,24 @@ def _signal(request: Request) -> Signal:
     return signal
 
 
+def _bound(host: str, port: int) -> socket.socket:
+    listener: socket.socket | None = None
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        if listener is not None:
+            listener.close()
+        raise ConfigError(
+            "otlp.http", f"cannot listen on {host}:{port} ({error.strerror})"
+        ) from error
+    return listener
+
+
 class _Server(uvicorn.Server):
     """Tells when it serves."""
 
@@ -202,7 +222,6 @@ class HttpReceiver:
         """`port` 0 takes a free one, which `address` tells after `start`."""
         limits = limits or ReceiverLimits()
         self._bind = (host, port)
-        self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._server = _Server(
             uvicorn.Config(
@@ -221,32 +240,17 @@ class HttpReceiver:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port it is bound to. Only after `start`."""
-        assert self._socket is not None, "not started"
-        host, port = self._socket.getsockname()[:2]
-        return str(host), int(port)
+        """Host and port it is bound to."""
+        return self._bind
 
     def start(self) -> None:
         """Bind and serve. Raises `ConfigError` on `otlp.http` where the address cannot be had."""
         if self._thread is not None:
             return
-        host, port = self._bind
-        try:
-            family, kind, proto, _, address = socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            self._socket = socket.socket(family, kind, proto)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind(address)
-        except OSError as error:
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
-            raise ConfigError(
-                "otlp.http", f"cannot listen on {host}:{port} ({error.strerror})"
-            ) from error
+        listener = _bound(*self._bind)
+        self._bind = (self._bind[0], int(listener.getsockname()[1]))
         self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="otlp-http", daemon=True
+            target=self._server.run, args=([listener],), name="otlp-http", daemon=True
         )
         self._thread.start()
         self._server.serving.wait(START_TIMEOUT_S)
