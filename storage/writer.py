@@ -27,6 +27,11 @@ class Writer:
         self._thread = threading.Thread(target=self._loop, name="telltale-writer", daemon=True)
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """Functions in the queue, the running one not counted."""
+        return self._queue.qsize()
+
     def run(self, function: Callable[[], Result]) -> Result:
         """What `function` returns or raises, from the writer's thread.
 

@@ -25,10 +25,11 @@ def add(store: Store, name: str, day: int, trace: int, also: tuple[str, ...] = (
     """One trajectory of one call, received `day` days after the start, with its span."""
     received_ns = START_NS + day * DAY_NS
     span = replace(Spans(trace).span("x"), received_ns=received_ns)
+    step = call("rm", {}, trajectory_id=name, environment="prod", started_ns=received_ns)
     made = Trajectory(
         name, "trace", "prod", "s", "a", "1", "m", "", "", received_ns - 10, received_ns - 5,
         received_ns, "complete", "", (span.trace_id, *also), 1,
-        (call("rm", {"path": "/x"}, trajectory_id=name, environment="prod", started_ns=received_ns),),
+        (step,),
     )  # fmt: skip
     action = Action(name, 0, "UA01", "v", "attempted", "any", "r", 1, "stable", ("name",), "high")
     chance = Opportunity(name, 0, "UA01", "cleanup", "any", True, True)
