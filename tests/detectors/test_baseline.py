@@ -11,7 +11,7 @@ from contracts.errors import BaselineError
 from contracts.labels import CATEGORY_IDS, Labels
 from contracts.ports import Labelled, Labeller
 from contracts.trajectory import Subject, Trajectory
-from detectors.baseline import FitSettings, Reference, fit_baseline, widened
+from detectors.baseline import ROLE_FACTOR, FitSettings, Reference, fit_baseline, widened
 from detectors.bench import DetectorBench
 from detectors.features import encode
 from detectors.sequential import NO_CONTEXT, Opportunities, Settings
@@ -143,10 +143,12 @@ def test_roles_without_events_keep_the_bound_of_their_own_exposure() -> None:
         flags = [True] * taken + [False] * (count - taken)
         return [Opportunities.of([0], [0.01], [flag], cell=[number]) for flag in flags]
 
-    few = calibrate(role(0, 900, 0) + role(1, 30, 0), 2, Settings())
+    few = calibrate(role(0, 60, 0) + role(1, 30, 0), 2, Settings())
     wide = widened(few, 0.05)
     # Garwood: 0 events in an exposure of 0.3 expected ones, upper 95 % = 3.0 / 0.3
     assert wide.upper[0, CONTEXTS_FROM + 1] == pytest.approx(2.9957 / 0.3, rel=1e-3)
+    uneven = widened(calibrate(role(0, 900, 0) + role(1, 30, 0), 2, Settings()), 0.05)
+    assert uneven.upper[0, CONTEXTS_FROM + 1] == pytest.approx(ROLE_FACTOR * uneven.upper[0, 0])
     many = calibrate(role(0, 900, 90) + role(1, 300, 30), 2, Settings())
     assert np.all(widened(many, 0.05).upper >= many.upper)
     assert widened(many, 0.05).upper[0, CONTEXTS_FROM + 1] < 1.3 * many.upper[0, 0]
