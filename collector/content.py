@@ -35,9 +35,14 @@ class Resource:
     __slots__ = ("attributes", "canonical", "cut", "mended")
 
     def __init__(
-        self, attributes: dict[str, Value], limits: DecodeLimits, mended: bool = False
+        self,
+        attributes: dict[str, Value],
+        limits: DecodeLimits,
+        mended: bool = False,
+        checked: bool = True,
     ) -> None:
-        self.canonical = orjson.dumps(attributes, default=_bytes_value)
+        """Raises `TypeError` as `Content.span` does."""
+        self.canonical = orjson.dumps(attributes, default=_bytes_value if checked else _no_bytes)
         self.attributes: Mapping[str, Value] = attributes
         self.mended = mended
         self.cut = False
@@ -99,8 +104,12 @@ class Content:
         events: tuple[Event, ...],
         dropped: int,
         mended: bool,
+        checked: bool = True,
     ) -> None:
         """Add a span. Values are plain and clean, attributes in key order, times as received.
+
+        Without `checked`, bytes among the values may be text that is not UTF-8: raises `TypeError`
+        where there are any, and adds nothing.
 
         The digest covers all of that in one canonical form, before anything is clamped or cut, so
         that a span is the same in both encodings and two spans that differ only in what was cut do
@@ -122,7 +131,7 @@ class Content:
                 attributes,
                 events,
             ),
-            default=_bytes_value,
+            default=_bytes_value if checked else _no_bytes,
         )
         digest = hashlib.blake2b(canonical, digest_size=16)
         digest.update(resource.canonical)
@@ -175,10 +184,12 @@ class Content:
         resource: Resource,
         attributes: dict[str, Value],
         body: Value,
+        checked: bool = True,
     ) -> None:
-        """Add a log record; as for `span`."""
+        """Add a log record; as for `span`, `checked` included."""
         canonical = orjson.dumps(
-            (trace_id, span_id, time_ns, event_name, scope, attributes, body), default=_bytes_value
+            (trace_id, span_id, time_ns, event_name, scope, attributes, body),
+            default=_bytes_value if checked else _no_bytes,
         )
         digest = hashlib.blake2b(canonical, digest_size=16)
         digest.update(resource.canonical)
@@ -210,4 +221,8 @@ class Content:
 def _bytes_value(value: object) -> dict[str, str]:
     if isinstance(value, bytes):
         return {"bytesValue": base64.b64encode(value).decode()}
+    raise TypeError(type(value).__name__)
+
+
+def _no_bytes(value: object) -> object:
     raise TypeError(type(value).__name__)

@@ -193,7 +193,9 @@ def _span(
     content: Content,
     limits: DecodeLimits,
     mended: bool = False,
+    checked: bool = False,
 ) -> None:
+    """Add one span. `checked`: its text is known to be UTF-8; only then are bytes really bytes."""
     trace_id, span_id = message.trace_id, message.span_id
     if len(trace_id) != 16 or len(span_id) != 8 or trace_id == NO_TRACE or span_id == NO_SPAN:
         content.refuse("missing_ids", MISSING_IDS, message.SerializeToString())
@@ -233,10 +235,13 @@ def _span(
             events,
             dropped,
             mended,
+            checked,
         )
-    except UnicodeDecodeError:
-        text = schema.SPAN.FromString(mend_text("Span", message.SerializeToString()))
-        _span(text, scope, resource, content, limits, mended=True)
+    except (TypeError, UnicodeDecodeError):
+        if checked:
+            raise
+        item, mended = mend_text("Span", message.SerializeToString())
+        _span(schema.SPAN.FromString(item), scope, resource, content, limits, mended, checked=True)
     except TooDeep as error:
         content.refuse("too_deep", str(error), message.SerializeToString())
 
@@ -247,7 +252,9 @@ def _log(
     resource: Resource,
     content: Content,
     limits: DecodeLimits,
+    checked: bool = False,
 ) -> None:
+    """As `_span`, for a log record."""
     try:
         content.log(
             wire_id(message.trace_id, 16),
@@ -258,10 +265,13 @@ def _log(
             resource,
             _attributes(message.attributes, limits.depth),
             _plain(message.body, limits.depth),
+            checked,
         )
-    except UnicodeDecodeError:
-        text = schema.LOG_RECORD.FromString(mend_text("LogRecord", message.SerializeToString()))
-        _log(text, scope, resource, content, limits)
+    except (TypeError, UnicodeDecodeError):
+        if checked:
+            raise
+        item, _ = mend_text("LogRecord", message.SerializeToString())
+        _log(schema.LOG_RECORD.FromString(item), scope, resource, content, limits, checked=True)
     except TooDeep as error:
         content.refuse("too_deep", str(error), message.SerializeToString())
 
@@ -275,28 +285,23 @@ _ADD: dict[Signal, Callable[[Any, str, Resource, Content, DecodeLimits], None]] 
 
 def _resource(item: bytes, limits: DecodeLimits) -> Resource:
     """A resource that cannot be read costs its spans their identity, not their life."""
-    mended = False
     try:
-        message = schema.RESOURCE.FromString(item)
-        try:
-            attributes = _attributes(message.attributes, limits.depth)
-        except UnicodeDecodeError:
-            mended = True
-            message = schema.RESOURCE.FromString(mend_text("Resource", item))
-            attributes = _attributes(message.attributes, limits.depth)
+        attributes = _attributes(schema.RESOURCE.FromString(item).attributes, limits.depth)
+        return Resource(attributes, limits, checked=False)
+    except (TypeError, UnicodeDecodeError):
+        item, mended = mend_text("Resource", item)
+        attributes = _attributes(schema.RESOURCE.FromString(item).attributes, limits.depth)
+        return Resource(attributes, limits, mended)
     except (DecodeError, TooDeep):
         return Resource({}, limits, mended=True)
-    return Resource(attributes, limits, mended)
 
 
 def _scope_name(item: bytes) -> str:
     try:
-        try:
-            return schema.SCOPE.FromString(item).name
-        except UnicodeDecodeError:
-            return schema.SCOPE.FromString(mend_text("Scope", item)).name
+        name: str | bytes = schema.SCOPE.FromString(item).name
     except DecodeError:
         return ""
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else name
 
 
 def _attributes(entries: schema.Attributes, depth: int) -> dict[str, Value]:

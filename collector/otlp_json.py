@@ -43,13 +43,13 @@ Object = Mapping[str, object]
 def decode_json(payload: bytes, content: Content, limits: DecodeLimits) -> None:
     """Add what is in `payload` to `content`; traces and logs by the key they stand under."""
     brackets = payload.count(b"{") + payload.count(b"[")
-    if brackets > limits.payload_values and _nesting(payload)[1] > limits.payload_values:
+    if brackets > limits.payload_values and _nesting(payload, limits.payload_values)[1]:
         content.refuse("too_large", f"more than {limits.payload_values} values", payload)
         return
     try:
         document: object = orjson.loads(payload)
     except orjson.JSONDecodeError:
-        if brackets > MAX_NESTING and _nesting(payload)[0] > MAX_NESTING:
+        if brackets > MAX_NESTING and _nesting(payload, brackets)[0] > MAX_NESTING:
             content.refuse("too_deep", f"brackets nested deeper than {MAX_NESTING}", payload)
             return
         try:
@@ -72,18 +72,22 @@ def decode_json(payload: bytes, content: Content, limits: DecodeLimits) -> None:
         _group(group, "scopeLogs", "logRecords", _log, content, limits)
 
 
-def _nesting(payload: bytes) -> tuple[int, int]:
-    """Deepest level of brackets outside of strings, and how many open."""
+def _nesting(payload: bytes, limit: int) -> tuple[int, bool]:
+    """Deepest level of brackets outside of strings, and whether more than `limit` open; it looks no
+    further than that.
+    """
     depth = deepest = opened = 0
     for match in _TOKEN.finditer(payload):
         first = payload[match.start()]
         if first in b"[{":
             opened += 1
+            if opened > limit:
+                return deepest, True
             depth += 1
             deepest = max(deepest, depth)
         elif first in b"]}":
             depth -= 1
-    return deepest, opened
+    return deepest, False
 
 
 def _long_int(digits: str) -> int | str:

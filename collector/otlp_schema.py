@@ -2,9 +2,9 @@
 
 `repeated KeyValue attributes` and `map<string, AnyValue> attributes` have the same wire bytes; as a
 map, upb removes repeated keys (the last one wins) and hands keys out as text in C. The file is
-proto2 on purpose: its parser does not check UTF-8, so one broken text is met when that text is
-read, in its own span, and does not refuse the payload. Source: opentelemetry-proto 1.x, the files
-trace.proto, logs.proto, common.proto, resource.proto.
+proto2 on purpose: its parser does not check UTF-8, so one broken text does not refuse the payload.
+It is met when it is read, in its own span: as a value it comes out as bytes, as a key it raises.
+Source: opentelemetry-proto 1.x, the files trace.proto, logs.proto, common.proto, resource.proto.
 
 Many payloads are one message: `PollOfTraces{repeated TracesData payloads = 1}`. Resources and
 scopes are left as bytes: the same few come again and again, so each is parsed once. `Envelope`

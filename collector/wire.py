@@ -45,32 +45,37 @@ def _walk(data: bytes, root: Node, values: int, depth: int) -> None:
     """Visit every field that is a message. Stops without a word where the bytes are not protobuf:
     that is for the parser to say.
     """
-    waiting = [(0, len(data), root, 0)]
+    at, end, node, level = 0, len(data), root, 0
+    outer: list[tuple[int, Node, int]] = []  # where to go on: end, node and level of each parent
     seen = 0
     try:
-        while waiting:
-            at, end, node, level = waiting.pop()
-            while at < end:
-                tag, at = _varint(data, at)
-                wire = tag & 7
-                if wire == 0:
-                    _, at = _varint(data, at)
-                elif wire == 1:
-                    at += 8
-                elif wire == 2:
-                    size, at = _varint(data, at)
-                    child = node.get(tag >> 3)
-                    if child is not None:
-                        seen += 1
-                        deeper = level + (child is _ANY)
-                        if seen > values:
-                            raise TooManyValues(f"more than {values} values in the payload")
-                        if deeper > depth:
-                            raise TooDeep(f"a value nested deeper than {depth} levels")
-                        waiting.append((at, at + size, child, deeper))
+        while True:
+            if at >= end:
+                if not outer:
+                    return
+                end, node, level = outer.pop()
+                continue
+            tag, at = _varint(data, at)
+            wire = tag & 7
+            if wire == 0:
+                _, at = _varint(data, at)
+            elif wire == 1:
+                at += 8
+            elif wire == 2:
+                size, at = _varint(data, at)
+                child = node.get(tag >> 3)
+                if child is None:
                     at += size
-                elif wire == 5:
-                    at += 4
+                    continue
+                seen += 1
+                if seen > values:
+                    raise TooManyValues(f"more than {values} values in the payload")
+                outer.append((end, node, level))
+                end, node, level = at + size, child, level + (child is _ANY)
+                if level > depth:
+                    raise TooDeep(f"a value nested deeper than {depth} levels")
+            elif wire == 5:
+                at += 4
     except IndexError:
         return
 
@@ -89,20 +94,25 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     return value, at + 1
 
 
-def mend_text(name: str, item: bytes) -> bytes:
-    """A `Span`, `LogRecord`, `Resource` or `Scope` with U+FFFD for what is not UTF-8 in it."""
+def mend_text(name: str, item: bytes) -> tuple[bytes, bool]:
+    """A `Span`, `LogRecord`, `Resource` or `Scope` with U+FFFD for what is not UTF-8 in it, and
+    whether there was any.
+    """
     message = UNCHECKED[name].FromString(item)
-    _mend(message)
-    return message.SerializeToString()
+    return (message.SerializeToString(), True) if _mend(message) else (item, False)
 
 
-def _mend(message: Message) -> None:
+def _mend(message: Message) -> bool:
+    mended = False
     for field, value in message.ListFields():
         if isinstance(value, Message):
-            _mend(value)
+            mended |= _mend(value)
         elif isinstance(value, bytes):
-            if field.name not in BINARY_FIELDS:
-                setattr(message, field.name, value.decode("utf-8", "replace").encode())
+            text = value.decode("utf-8", "replace").encode()
+            if field.name not in BINARY_FIELDS and text != value:
+                setattr(message, field.name, text)
+                mended = True
         elif field.message_type is not None:
             for item in value:
-                _mend(item)
+                mended |= _mend(item)
+    return mended
