@@ -14,6 +14,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from alerts.exposition import Exposition
@@ -25,12 +26,14 @@ from contracts.clock import Clock, SystemClock
 from contracts.ports import SpanSource
 from storage import listings
 from storage.store import Store
-from telltale import references
+from telltale import keys, references
+from telltale.administration import StoreAdministration
+from telltale.api import admin
 from telltale.api.application import create_app
 from telltale.api.ports import Readiness
 from telltale.client import MARKER
 from telltale.config import Settings, address
-from telltale.deliver import Delivery
+from telltale.deliver import Deliverer
 from telltale.doctor import Observations
 from telltale.explain import Explainer
 from telltale.loop import Loop, Observers
@@ -103,13 +106,7 @@ class App:
             self._observations,
         )
         host, port = address(settings.api.listen)
-        token = settings.api.token.get_secret_value()
-        self.server = ApiServer(
-            create_app(self.reads, settings.api.hosts, token, admin=self), host, port
-        )
-        self.delivery = Delivery(
-            self.store, settings.alertmanager.urls, self.exposition, clock, self.server
-        )
+        self.server = ApiServer(self._application(), host, port)
         self.receivers: list[HttpReceiver | GrpcReceiver] = []
         read = partial(decode, limits=settings.otlp.limits)
         if settings.otlp.http:
@@ -123,6 +120,14 @@ class App:
         """Serve and receive. Raises `ConfigError` where an address cannot be had."""
         self.server.start()
         self._stack.callback(self.server.close, STOP_S)
+        self.delivery = Deliverer(
+            self.store,
+            self.settings.alertmanager.urls,
+            self.server.url,
+            lambda: self.pipeline.memory,
+            self.exposition,
+            self.clock,
+        )
         self.delivery.start()
         self._stack.callback(self.delivery.close, STOP_S)
         self._loop_thread = threading.Thread(target=self._run_loop, name="loop", daemon=True)
@@ -165,6 +170,14 @@ class App:
         for name, why in found.broken.items():
             self._problems[f"baseline {name}"] = why
             self.exposition.failed("detectors")
+
+    def _application(self) -> FastAPI:
+        settings = self.settings
+        token = settings.api.token.get_secret_value()
+        app = create_app(self.reads, settings.api.hosts, token)
+        administration = StoreAdministration(self.store, settings.data, self.reload_references)
+        app.include_router(admin.router(administration, keys.secret(settings.data, keys.ADMIN)))
+        return app
 
     def _restore_metrics(self) -> None:
         seen = self.store.fetch(listings.subjects)

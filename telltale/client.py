@@ -6,6 +6,7 @@ Either way the answers are those of the API, so a command has one way to read.
 import asyncio
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from contracts.errors import (
 )
 from storage.folder import DATABASE
 from storage.store import Store
+from telltale import keys
 from telltale.config import Settings
 
 MARKER = "daemon.json"
@@ -38,9 +40,13 @@ class NotFound(PermanentError):
 class Client:
     """Requests to the API. Not thread-safe."""
 
-    def __init__(self, base_url: str, token: str, transport: httpx2.AsyncBaseTransport) -> None:
+    def __init__(
+        self, base_url: str, token: str, transport: httpx2.AsyncBaseTransport, admin: bytes = b""
+    ) -> None:
         self._base_url = base_url
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if admin:
+            self._headers["Telltale-Admin"] = admin.hex()
         self._transport = transport
 
     def get(self, path: str, parameters: Mapping[str, str | int] | None = None) -> Any:
@@ -106,6 +112,16 @@ def daemon(data: Path) -> Mapping[str, str] | None:
     return {str(key): str(value) for key, value in marker.items()}
 
 
+def running(settings: Settings) -> Client | None:
+    """A client that may change things, of the daemon on the data folder; None where none runs."""
+    marker = daemon(settings.data)
+    if marker is None:
+        return None
+    token = settings.api.token.get_secret_value()
+    admin = keys.secret(settings.data, keys.ADMIN)
+    return Client(marker["api"], token, httpx2.AsyncHTTPTransport(), admin)
+
+
 def existing(settings: Settings) -> Settings:
     """`settings`, where its data folder holds a store. Raises `ConfigError`."""
     if not (settings.data / DATABASE).is_file():
@@ -117,9 +133,9 @@ def existing(settings: Settings) -> Settings:
 def connect(settings: Settings) -> Iterator[Client]:
     """A client of the daemon on the data folder, else of the store in it."""
     token = settings.api.token.get_secret_value()
-    running = daemon(settings.data)
-    if running is not None:
-        yield Client(running["api"], token, httpx2.AsyncHTTPTransport())
+    found = running(settings)
+    if found is not None:
+        yield found
         return
     from telltale.api.application import create_app
     from telltale.explain import Explainer
@@ -147,24 +163,18 @@ def opened(settings: Settings) -> Iterator[Store]:
     """
     existing(settings)
     clock = SystemClock()
+    copy: Path | None = None
     try:
-        store = Store(settings.data, clock, settings.storage)
+        store = Store(settings.data, clock, settings.storage, wait_s=0.5)
     except DataFolderInUse:
-        running = daemon(settings.data)
-        if running is None:
+        client = running(settings)
+        if client is None:
             raise
-        token = settings.api.token.get_secret_value()
-        client = Client(running["api"], token, httpx2.AsyncHTTPTransport())
-        copy = json.loads(client.post("/api/v1/admin/copy", {}))
-        folder = Path(str(copy["folder"]))
-        store = Store(folder, clock, settings.storage)
-        try:
-            yield store
-        finally:
-            store.close()
-            client.post("/api/v1/admin/copy/remove", {"folder": str(folder)})
-        return
+        copy = Path(json.loads(client.post("/api/v1/admin/copy", {}))["folder"])
+        store = Store(copy, clock, settings.storage)
     try:
         yield store
     finally:
         store.close()
+        if copy is not None:
+            shutil.rmtree(copy)

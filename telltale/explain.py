@@ -15,8 +15,9 @@ from detectors.threshold import guaranteed
 from storage import listings
 from storage.store import Store
 from telltale import references
-from telltale.api.ports import Change, Contribution, Explanation, TrajectorySummary
+from telltale.api.ports import Change, Contribution, Explanation
 from telltale.config import Settings
+from telltale.summaries import summary
 
 CURVE = 2_000
 """Points of the evidence curve, the newest ones."""
@@ -52,7 +53,7 @@ class Explainer:
             onset_ns=self._onset_ns(curve, onset),
             contributions=self._contributions(alert, info),
             trajectories=[
-                TrajectorySummary.of(each)
+                summary(each)
                 for each in self._store.fetch(
                     partial(listings.summaries_of, trajectory_ids=alert.trajectory_ids)
                 )

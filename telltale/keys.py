@@ -7,6 +7,7 @@ from pathlib import Path
 from contracts.errors import ConfigError
 
 FOLDER = "keys"
+ADMIN, REDACTION, TARGETS = "admin", "redaction", "targets"
 SIZE_BYTES = 32
 
 

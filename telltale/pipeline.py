@@ -7,6 +7,7 @@ one transaction with the offsets, and rebuilds their state from the store after 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from alerts import policy
 from contracts.labels import Labels
 from contracts.ports import (
     Bench,
@@ -49,13 +50,16 @@ def subject_of(fields: Sequence[str]) -> Callable[[Trajectory], Subject]:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The stages. `joiner`, `bench`: make fresh state, to be restored from the store."""
+    """The stages. `joiner`, `bench`: make fresh state, to be restored from the store. `memory`: the
+    alert policy's, as the store has it.
+    """
 
     decode: Decode
     redact: Redact
     joiner: Callable[[], Joiner]
     labeller: Labeller
     bench: Callable[[], Bench]
+    memory: Callable[[], policy.Memory]
     subject: Callable[[Trajectory], Subject]
 
 
@@ -68,17 +72,21 @@ class Pipeline:
         self._labels: dict[str, Labels] = {}
         self._joiner = stages.joiner()
         self._bench = stages.bench()
+        self._policy = policy.Settings()
+        self._memory = self._next_memory = policy.Memory()
         self.recover()
 
     @property
-    def bench(self) -> Bench:
-        return self._bench
+    def memory(self) -> policy.Memory:
+        """What the alert policy knows of committed alerts. Any thread may read it."""
+        return self._memory
 
     def recover(self) -> None:
         """Throw the state in memory away and take it back from the store."""
         self._labels.clear()
         self._joiner = self._stages.joiner()
         self.take_back(self._store.restore_open(RESTORE_LIMIT))
+        self._memory = self._next_memory = self._stages.memory()
         self.reload_bench()
 
     def reload_bench(self) -> None:
@@ -104,7 +112,11 @@ class Pipeline:
         added = self._joiner.add(spans, logs)
         self._restore_trajectories()
         joined = self._joiner.assemble(now_ns, everything_due)
-        changed, judgement = self._judge(joined, now_ns)
+        judgement = self._judge(joined, now_ns)
+        findings = policy.Findings(judgement.alerts, judgement.verdicts, gaps, added.conflicts)
+        self._next_memory, alerts = policy.decide(
+            self._memory, findings, committed_ns, self._policy
+        )
         changes = Changes(
             spans=added.spans,
             logs=added.logs,
@@ -112,12 +124,12 @@ class Pipeline:
             duplicates=added.duplicates,
             dead_letters=dead_letters,
             gaps=gaps,
-            trajectories=changed,
+            trajectories=joined.changed,
             removed=joined.removed,
-            labels={t.trajectory_id: self._labels[t.trajectory_id] for t in changed},
+            labels={t.trajectory_id: self._labels[t.trajectory_id] for t in joined.changed},
             evidence=judgement.evidence,
             verdicts=judgement.verdicts,
-            alerts=judgement.alerts,
+            alerts=alerts,
             detector_states=judgement.states,
             positions=_last_positions(records),
             committed_ns=committed_ns,
@@ -161,7 +173,7 @@ class Pipeline:
         while missing := self._joiner.missing_trajectories():
             self.take_back(self._store.restore_trajectories(missing))
 
-    def _judge(self, joined: Joined, now_ns: int) -> tuple[tuple[Trajectory, ...], Judgement]:
+    def _judge(self, joined: Joined, now_ns: int) -> Judgement:
         label = self._stages.labeller.label
         for trajectory in joined.changed:
             self._labels[trajectory.trajectory_id] = label(trajectory.calls, trajectory.request)
@@ -171,7 +183,7 @@ class Pipeline:
         standing |= {t.trajectory_id: t for t in joined.due}
         limits = self._bench.limits([self._labelled(t) for t in standing.values()], now_ns)
         judgement = self._bench.observe([self._labelled(t) for t in joined.due], now_ns)
-        return joined.changed, replace(judgement, alerts=(*limits, *judgement.alerts))
+        return replace(judgement, alerts=(*limits, *judgement.alerts))
 
     def _labelled(self, trajectory: Trajectory) -> Labelled:
         labels = self._labels[trajectory.trajectory_id]
@@ -185,6 +197,7 @@ class Pipeline:
 
     def committed(self) -> int:
         """The last step is durable: drop what need not stay in memory; number of traces dropped."""
+        self._memory = self._next_memory
         return self._joiner.evict()
 
 

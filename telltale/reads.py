@@ -23,6 +23,7 @@ from telltale.api.ports import (
 )
 from telltale.doctor import Observations, examine
 from telltale.explain import Explainer
+from telltale.summaries import summary
 
 UNREADABLE = ("absent", "redacted", "invalid")
 """States of arguments in which nothing of them can be judged."""
@@ -125,21 +126,3 @@ def coverage(states: Mapping[str, int]) -> float | None:
     if not calls:
         return None
     return 1.0 - sum(states.get(state, 0) for state in UNREADABLE) / calls
-
-
-def summary(row: listings.Summary) -> TrajectorySummary:
-    """A stored summary as the API gives it."""
-    return TrajectorySummary(
-        row.trajectory_id,
-        row.environment,
-        row.agent,
-        row.agent_version,
-        row.model,
-        row.started_ns,
-        row.ended_ns,
-        row.state,
-        row.calls,
-        row.errors,
-        row.denied,
-        row.categories,
-    )

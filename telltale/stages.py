@@ -3,16 +3,21 @@
 import hashlib
 from functools import partial
 
+from alerts import policy
 from collector.otlp import decode
 from collector.redact import Redactor
 from collector.sessions import Sessions
 from detectors.bench import DetectorBench
 from detectors.rules.pack import RulePack
 from detectors.toolmap import ToolMap
+from storage import listings
 from storage.store import Store
 from telltale import keys, references
 from telltale.config import Settings
 from telltale.pipeline import Stages, subject_of
+
+ALERTS_REMEMBERED = 10_000
+"""Newest alerts the policy takes back at start; older ones are past any cool-down."""
 
 
 def stages(settings: Settings, store: Store, labeller: RulePack) -> Stages:
@@ -32,8 +37,14 @@ def stages(settings: Settings, store: Store, labeller: RulePack) -> Stages:
             max_spans=trajectories.spans_in_memory,
         )
 
+    def memory() -> policy.Memory:
+        alerts = store.fetch(partial(listings.alerts, limit=ALERTS_REMEMBERED, offset=0))
+        verdicts = store.fetch(listings.verdicts)
+        newest = max((alert.raised_ns for alert in alerts), default=0)
+        return policy.restore(alerts, verdicts, newest, policy.Settings())
+
     redactor = Redactor(
-        keys.secret(settings.data, "redaction"),
+        keys.secret(settings.data, keys.REDACTION),
         secrets=settings.redaction.secrets,
         arguments=settings.redaction.arguments,
     )
@@ -43,6 +54,7 @@ def stages(settings: Settings, store: Store, labeller: RulePack) -> Stages:
         joiner=joiner,
         labeller=labeller,
         bench=bench,
+        memory=memory,
         subject=subject_of(settings.subject),
     )
 

@@ -16,7 +16,7 @@ def router(ports: Ports) -> APIRouter:
         """Alerts, newest first."""
         return [AlertModel.model_validate(alert) for alert in ports.alerts(limit, offset)]
 
-    @routes.get("/api/v1/alerts/{alert_id}", responses={404: {"model": ErrorModel}})
+    @routes.get("/api/v1/alerts/{alert_id:path}", responses={404: {"model": ErrorModel}})
     def alert(alert_id: str) -> ExplanationModel:
         """One alert with its explanation, as `telltale explain --json` prints it."""
         explanation = ports.explanation(alert_id)

@@ -9,6 +9,7 @@ from telltale.api import alerts, doctor, health, query, subjects, trajectories, 
 from telltale.api.errors import add_handlers
 from telltale.api.guard import Guard, Limits
 from telltale.api.ports import Ports
+from telltale.ui import pages
 
 
 def create_app(
@@ -33,5 +34,6 @@ def create_app(
     app.include_router(query.router(ports, limits))
     for resource in (trajectories, alerts, verdicts, subjects, doctor, health):
         app.include_router(resource.router(ports))
+    app.include_router(pages.router(ports))
     app.add_middleware(Guard, hosts=hosts, token=token, limits=limits)
     return app

@@ -54,7 +54,7 @@ def router(ports: Ports) -> APIRouter:
         )
         return [TrajectorySummaryModel.model_validate(row) for row in ports.trajectories(asked)]
 
-    @routes.get("/api/v1/trajectories/{trajectory_id}", responses={404: {"model": ErrorModel}})
+    @routes.get("/api/v1/trajectories/{trajectory_id:path}", responses={404: {"model": ErrorModel}})
     def trajectory(trajectory_id: str) -> TrajectoryDetailModel:
         """One trajectory with its calls and their labels."""
         detail = ports.trajectory(trajectory_id)

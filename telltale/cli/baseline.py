@@ -91,7 +91,7 @@ def fit(
                 parent=settings.data / references.FOLDER,
                 created_ns=SystemClock().now_ns(),
                 rules_digest=rules_digest(labeller),
-                target_key=keys.secret(settings.data, "targets"),
+                target_key=keys.secret(settings.data, keys.TARGETS),
                 ceilings=_ceilings(ceilings),
                 tests=references.tests(settings.detection),
             ),

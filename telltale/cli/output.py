@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from io import StringIO
 from typing import TypeVar
 
 import click
@@ -43,9 +44,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     for row in body:
         table.add_row(*(escape(_cell(value)) for value in row))
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=240)
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    # for a pipe or a file: as wide as it has to be, without the padding at the line ends
+    wide = Console(width=10_000, file=StringIO())
+    with wide.capture() as captured:
+        wide.print(table)
+    for row in captured.get().splitlines():
+        click.echo(row.rstrip())
 
 
 def _cell(value: object) -> str:

@@ -38,7 +38,7 @@ def command(
 
     Asks the daemon where one runs, else reads the store. The SQL runs in a sandboxed process.
     """
-    import pyarrow as pa
+    import pyarrow.ipc as pa_ipc
 
     from telltale.client import connect
     from telltale.config import load
@@ -56,7 +56,7 @@ def command(
         else:
             output.write_bytes(body)
     else:
-        table = pa.ipc.open_stream(body).read_all()
+        table = pa_ipc.open_stream(body).read_all()
         if form == "json":
             rows = table.to_pylist()
             if output is None:

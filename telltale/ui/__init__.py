@@ -1,0 +1,1 @@
+"""Server-rendered pages for whoever is on call: no script, no build step."""
