@@ -26,6 +26,8 @@ ENCODINGS: dict[str, Encoding] = {
     "application/json": "otlp_json",
 }
 MEDIA_TYPES: dict[Encoding, str] = {encoding: media for media, encoding in ENCODINGS.items()}
+CLOSE = {"connection": "close"}
+HEADERS_MOST, HEADER_BYTES_MOST = 200, 64 << 10
 START_TIMEOUT_S = 10.0
 
 
@@ -71,6 +73,7 @@ class OtlpHttpApp:
         # An error in a request whose encoding we do not know is told in JSON.
         encoding = ENCODINGS.get(media, "otlp_json")
         try:
+            _check_head(request)
             signal = _signal(request)
             if media not in ENCODINGS:
                 raise _Refused(
@@ -160,6 +163,18 @@ class OtlpHttpApp:
                 message = f"{dead.reason}: {dead.detail}"
                 raise _Refused(status, StatusCode.INVALID_ARGUMENT, message)
         return rejected
+
+
+def _check_head(request: Request) -> None:
+    """Refuse what h11 lets pass: heads that came in one piece, however large, and two lengths."""
+    head = request.headers.raw
+    if len(head) > HEADERS_MOST or sum(len(k) + len(v) for k, v in head) > HEADER_BYTES_MOST:
+        raise _Refused(431, StatusCode.INVALID_ARGUMENT, "too many headers", CLOSE)
+    if "transfer-encoding" in request.headers and "content-length" in request.headers:
+        # RFC 9112 section 6.3: a proxy before us may have read the other one (request smuggling).
+        raise _Refused(
+            400, StatusCode.INVALID_ARGUMENT, "content-length and transfer-encoding", CLOSE
+        )
 
 
 def _signal(request: Request) -> Signal:

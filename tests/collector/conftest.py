@@ -21,11 +21,17 @@ class CommittingPipeline:
         self.records: list[Record] = []
         self.decoded: list[Decoded] = []
         self.may_commit = threading.Event()
-        self.may_commit.set()
         self.refuses = False
         self.decode: Decode = decode
+        self.reset()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
+
+    def reset(self) -> None:
+        self.records, self.decoded = [], []
+        self.may_commit.set()
+        self.refuses = False
+        self.decode = decode
 
     def start(self) -> None:
         self.inbox.start({})
@@ -59,15 +65,22 @@ class CommittingPipeline:
                 self.inbox.acknowledge(records, rejected)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def inbox() -> OtlpInbox:
     return OtlpInbox(SystemClock())
 
 
-@pytest.fixture
-def pipeline(inbox: OtlpInbox) -> Iterator[CommittingPipeline]:
+@pytest.fixture(scope="module")
+def running_pipeline(inbox: OtlpInbox) -> Iterator[CommittingPipeline]:
     made = CommittingPipeline(inbox)
     made.start()
     yield made
     made.stop()
     inbox.close(0.0)
+
+
+@pytest.fixture
+def pipeline(running_pipeline: CommittingPipeline) -> CommittingPipeline:
+    """The running one, as new: a server takes a fifth of a second to stop, so it is shared."""
+    running_pipeline.reset()
+    return running_pipeline

@@ -114,9 +114,12 @@ def serve(inbox: OtlpInbox) -> Iterator[Callable[..., HttpReceiver]]:
         receiver.close(5.0)
 
 
-@pytest.fixture
-def receiver(serve: Callable[..., HttpReceiver], pipeline: Pipeline) -> HttpReceiver:
-    return serve()
+@pytest.fixture(scope="module")
+def receiver(inbox: OtlpInbox) -> Iterator[HttpReceiver]:
+    made = HttpReceiver(inbox, decode, port=0)
+    made.start()
+    yield made
+    made.close(5.0)
 
 
 def test_protobuf_is_answered_in_protobuf(receiver: HttpReceiver, pipeline: Pipeline) -> None:
@@ -302,7 +305,7 @@ def test_broken_gzip(receiver: HttpReceiver, pipeline: Pipeline, body: bytes) ->
     assert not pipeline.records
 
 
-def test_nested_gzip_is_garbage(receiver: HttpReceiver) -> None:
+def test_nested_gzip_is_garbage(receiver: HttpReceiver, pipeline: Pipeline) -> None:
     body = gzip.compress(gzip.compress(request("a").SerializeToString()))
     assert post(receiver, body, content_encoding="gzip").status == 400
 
