@@ -105,8 +105,16 @@ _SKIPPED = frozenset(
 )
 # fmt: on
 _NAMES = ("name", "tool_name", "toolName", "function_name", "functionName", "tool")
-_IDS = ("id", "call_id", "tool_call_id", "toolCallId", "toolUseId", "tool_use_id", "callId")
-_ANSWER_IDS = ("tool_call_id", "toolCallId", "tool_use_id", "toolUseId", "call_id", "callId", "id")
+_IDS = (
+    "call_id",
+    "tool_call_id",
+    "toolCallId",
+    "toolUseId",
+    "tool_use_id",
+    "callId",
+    "ref",
+    "id",
+)
 _ARGUMENTS = ("arguments", "args", "input", "parameters", "params", "args_json", "argsText")
 _CONTENT = (
     "response",
@@ -186,6 +194,9 @@ class _Walk:
         if value.get("lc") and isinstance(identifiers, list) and identifiers:
             role = _tag(str(identifiers[-1])).replace("_message", "message").replace("_", "")
             role = "tool" if role.startswith("tool") else role
+        if "approval" in own:
+            self._approval(value)
+            return
         for word in (own, tag):
             if not word:
                 continue
@@ -209,6 +220,17 @@ class _Walk:
                 continue
             if isinstance(item, (dict, list)) or (isinstance(item, str) and item):
                 self.visit(item, _tag(key), role, depth + 1)
+
+    def _approval(self, value: dict[str, Value]) -> None:
+        """A human's decision about a call; requests and consents say nothing new."""
+        if value.get("approved") is not False:
+            return
+        inner = value.get("function_call") or value.get("tool_call") or value
+        about = inner if isinstance(inner, dict) else value
+        told = _first(value, ("reason", "message")) or "The call was not approved."
+        self.answers.append(
+            Answer(_first_text(about, _IDS), _first_text(about, _NAMES), told, True)
+        )
 
     def _ask(self, value: dict[str, Value], word: str) -> bool:
         function = value.get("function") or value.get("function_call") or value.get(word)
@@ -244,7 +266,7 @@ class _Walk:
         self.asks.append(ask)
 
     def _answer(self, value: dict[str, Value], depth: int) -> bool:
-        call_id = _first_text(value, _ANSWER_IDS)
+        call_id = _first_text(value, _IDS)
         tool = _first_text(value, _NAMES)
         if not call_id and not tool:
             return False
@@ -266,12 +288,12 @@ class _Walk:
             if isinstance(part, list):
                 self.visit(part, "", "tool_message", depth + 1)
         if len(self.answers) > before:
-            own_id = _first_text(value, _ANSWER_IDS[:-1])
+            own_id = _first_text(value, _IDS[:-1])
             last = self.answers[-1]
             if own_id and not last.call_id:
                 self.answers[-1] = last._replace(call_id=own_id)
             return True
-        call_id = _first_text(value, _ANSWER_IDS[:-1])
+        call_id = _first_text(value, _IDS[:-1])
         tool = _first_text(value, _NAMES)
         content = _first(
             value, ("content", "parts", "contents", "text", "output", "result", "response")

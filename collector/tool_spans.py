@@ -25,7 +25,7 @@ _DROPPED = re.compile(r"^\(.*\)$|^final_(?:answer|result)$")
 """Pseudo tools: Google ADK's `(merged tools)`; the answer to the user dressed as a tool."""
 
 _EMBEDDED_ID = re.compile(
-    r'\\*["\'](?:tool_call_id|toolCallId|tool_use_id)\\*["\']\s*:\s*\\*["\']([\w.:/|+=-]{4,})'
+    r'\\*["\'](?:tool_call_id|toolCallId|tool_use_id)\\*["\']\s*:\s*\\*["\']([\w.:/|+=-]+)'
 )
 _DELEGATES = ("subagent_type", "coworker", "agent_name", "agent", "to_agent", "target_agent")
 

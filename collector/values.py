@@ -17,7 +17,7 @@ LITERAL_BYTES = 65_536
 DEPTH = 64
 """Nesting kept; deeper content becomes its text. No tool schema in use is deeper than 20."""
 
-REDACTED = re.compile(r"^\s*[\[<(_*]*\s*(?:redacted|hidden|masked|filtered|removed)\W*$", re.I)
+REDACTED = re.compile(r"^\s*[\[<(_*]*\s*(?:redacted|hidden|masked|filtered|removed)[\W_]*$", re.I)
 PLACEHOLDERS = frozenset({"", "none", "null", "unknown", "undefined", "<not specified>", "n/a"})
 _QUOTES = "\"'"
 
@@ -34,6 +34,8 @@ def decode(raw: Value) -> Value:
 
     Structured AnyValues pass through with bytes as text and non-finite numbers as None.
     """
+    if isinstance(raw, bytes):
+        raw = raw.decode("utf-8", "replace")
     if isinstance(raw, str):
         return _decode_text(raw)
     return raw if raw is None or isinstance(raw, (bool, int)) else plain(raw)
