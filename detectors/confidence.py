@@ -1,17 +1,16 @@
 """Anytime-valid intervals for a rate per opportunity, and how many opportunities a test needs."""
 
 import math
-from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
-
-from detectors.sequential import Floats
 
 _TILTS = np.geomspace(0.004, 12.0, 40)
 """|theta| of the mixture: the best tilt for n k-in-n data is near sqrt(2 log(1/alpha) / (n p)), so
 the grid serves from one opportunity to some millions."""
 
 
+@lru_cache(maxsize=8192)
 def rate_interval(taken: int, opportunities: int, alpha: float) -> tuple[float, float]:
     """Bounds on the mean rate per opportunity that hold at every sample size at once.
 
@@ -24,33 +23,24 @@ def rate_interval(taken: int, opportunities: int, alpha: float) -> tuple[float, 
     """
     if opportunities <= 0:
         return 0.0, 1.0
-    limit = math.log(2.0 / alpha)
+    from scipy.optimize import brentq
 
-    def excluded(rate: float, theta: Floats) -> bool:
-        log_capital = theta * taken - opportunities * np.log1p(rate * np.expm1(theta))
-        return float(np.logaddexp.reduce(log_capital)) - math.log(len(theta)) >= limit
+    limit = math.log(2.0 / alpha) + math.log(len(_TILTS))
+
+    def excess(rate: float, sign: float) -> float:
+        """Log capital against `rate` over the limit; falls towards the observed rate."""
+        theta = sign * _TILTS
+        terms = theta * taken - opportunities * np.log1p(rate * np.expm1(theta))
+        top = float(terms.max())
+        return top + math.log(float(np.exp(terms - top).sum())) - limit
 
     observed = taken / opportunities
-    lower = 0.0
-    if taken > 0:
-        lower = _edge(0.0, observed, lambda rate: excluded(rate, _TILTS))
-    upper = 1.0
-    if taken < opportunities:
-        upper = _edge(1.0, observed, lambda rate: excluded(rate, -_TILTS))
+    lower, upper = 0.0, 1.0
+    if excess(0.0, 1.0) > 0:
+        lower = float(brentq(excess, 0.0, observed, args=(1.0,), xtol=1e-13))
+    if excess(1.0, -1.0) > 0:
+        upper = float(brentq(excess, observed, 1.0, args=(-1.0,), xtol=1e-13))
     return lower, upper
-
-
-def _edge(outside: float, inside: float, excluded: Callable[[float], bool]) -> float:
-    """The outer end of the rates not excluded, by bisection; 1e-12 or 40 halvings."""
-    if not excluded(outside):
-        return outside
-    for _ in range(44):
-        middle = (outside + inside) / 2
-        if excluded(middle):
-            outside = middle
-        else:
-            inside = middle
-    return outside
 
 
 def kl(rate: float, other: float) -> float:
