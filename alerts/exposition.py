@@ -21,6 +21,9 @@ KINDS = ("drift", "ceiling", "integrity")
 DROP_REASONS = ("duplicate", "refused", *REASONS)
 DELIVERY_RESULTS = ("delivered", "failed", "rejected")
 
+UNREADABLE = ("absent", "redacted", "invalid")
+"""States of arguments in which nothing of them can be judged."""
+
 COVERAGE_WINDOW = 1_000
 """Calls over which the coverage of arguments is taken; older calls weigh half and less."""
 
@@ -200,7 +203,7 @@ class Exposition:
             category = self._slot(self._categories, rest[0])
             self._add("opportunities_total", (subject, category), increment.amount)
         else:
-            self._cover(subject, rest[0] in ("object", "text"), increment.amount)
+            self._cover(subject, rest[0] not in UNREADABLE, increment.amount)
 
     def _add(self, name: str, labels: tuple[str, ...], amount: int) -> None:
         if not self._series.add(name, labels, amount):

@@ -1,7 +1,9 @@
 """/metrics always parses, counts each thing once, and stays small under attack."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -237,6 +239,33 @@ def test_every_definition_can_be_seen_and_is_named_by_the_rules_of_prometheus() 
     for definition in DEFINITIONS:
         assert definition.help.endswith(".")
         assert (definition.kind == "counter") == definition.name.endswith("_total")
+
+
+def test_the_exposition_of_a_small_fleet(
+    exposition: Exposition,
+    trajectory: Callable[..., Trajectory],
+    verdict: Callable[..., Verdict],
+    alert: Callable[..., Alert],
+    golden: Callable[[str, str], None],
+) -> None:
+    calls = [call("rm", {"path": "/"}, step=0), call("ls", step=1, outcome="denied")]
+    labels = Labels((action(0),), (opportunity(0),))
+    exposition.source("kafka:otlp_spans", up=True, lag_s=0.5)
+    exposition.polled(NOW_NS)
+    exposition.canary(NOW_NS)
+    made = commit(trajectory, calls, 2, labels)
+    exposition.record(replace(made, verdicts=(verdict(),), alerts=(alert(),)), outbox_size=1)
+    golden("metrics.txt", exposition.render().decode())
+
+
+def test_every_metric_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    for definition in DEFINITIONS:
+        labels = ", ".join(f"`{label}`" for label in definition.labels) or "-"
+        row = f"| `telltale_{definition.name}` | {definition.kind} | {labels} | {definition.help} |"
+        assert row in page, row
+    named = set(re.findall(r"\| `telltale_(\w+)` \|", page))
+    assert named == {definition.name for definition in DEFINITIONS}
 
 
 def test_a_hundred_thousand_hostile_subjects(

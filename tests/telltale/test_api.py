@@ -4,7 +4,7 @@ import io
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,6 +56,25 @@ def ask(client: TestClient, sql: str = "select 1", **more: Any) -> httpx2.Respon
 def error(response: httpx2.Response) -> tuple[int, str]:
     assert response.headers["content-type"] == "application/json"
     return response.status_code, response.json()["error"]["code"]
+
+
+def surface(document: dict[str, Any]) -> dict[str, Any]:
+    """What clients build on, without what the framework's version decides."""
+    return {
+        "routes": {
+            f"{method.upper()} {path}": {
+                "parameters": [each["name"] for each in operation.get("parameters", [])],
+                "answers": sorted(set(operation["responses"]) - {"422"}),
+            }
+            for path, methods in document["paths"].items()
+            for method, operation in methods.items()
+        },
+        "schemas": {
+            name: sorted(schema["properties"])
+            for name, schema in sorted(document["components"]["schemas"].items())
+            if "ValidationError" not in name
+        },
+    }
 
 
 def odd_table() -> pa.Table:
@@ -247,8 +266,11 @@ def test_health(client: TestClient, fleet: Fleet) -> None:
     assert metrics.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
-def test_openapi_document_names_every_route(client: TestClient) -> None:
+def test_openapi_document_names_every_route(
+    client: TestClient, golden: Callable[[str, str], None]
+) -> None:
     document = client.get("/openapi.json").json()
+    golden("api.json", json.dumps(surface(document), indent=1) + "\n")
     assert set(document["paths"]) == GOLDEN_ROUTES
     for path, methods in document["paths"].items():
         for operation in methods.values():

