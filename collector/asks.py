@@ -90,18 +90,25 @@ class _Asks:
         )
 
     def match(self, asks: list[Draft]) -> None:
-        """Join asks with the spans that executed them: by id, else by name, arguments and order."""
-        left: list[Draft] = []
-        shared = any(ask.call_id in self.by_id for ask in asks if ask.call_id)
-        free = [draft for draft in self.drafts]
+        """Join asks with the spans that executed them.
+
+        By call id; else by name and arguments; else by name and order; else by arguments alone,
+        where the span bears another name than the model knows (a class, a title).
+        """
+        left: dict[Draft, None] = {}
+        trusted: set[str] = set()
         for ask in asks:
             run = self.by_id.get(ask.call_id) if ask.call_id else None
             if run is not None:
                 self._attach(run, ask)
+                trusted.add(run.fact.scope)
             else:
-                left.append(ask)
+                left[ask] = None
+        # Where ids of a scope never meet an ask's, they are the SDK's own and tell nothing.
         free = [
-            draft for draft in free if draft.asked_by is None and (not draft.call_id or not shared)
+            draft
+            for draft in self.drafts
+            if draft.asked_by is None and not (draft.call_id and draft.fact.scope in trusted)
         ]
         by_tool: defaultdict[str, list[Draft]] = defaultdict(list)
         for ask in left:
@@ -115,12 +122,31 @@ class _Asks:
                     remaining.append(run)
                 else:
                     self._attach(run, found)
-                    left.remove(found)
+                    del left[found]
             free = remaining
+        for run in free:
+            self._renamed(run, left)
         for ask in left:
             if not self._ran_as_agent(ask):
                 self.drafts.append(ask)
         self.drafts.sort(key=lambda draft: draft.place)
+
+    def _renamed(self, run: Draft, left: dict[Draft, None]) -> None:
+        """Join a span whose name no model was offered with the one ask of the same arguments."""
+        if not isinstance(run.arguments, dict) or not run.arguments:
+            return
+        limit = run.fact.start_ns + CLOCK_SLACK_NS
+        same = [
+            ask
+            for ask in left
+            if ask.fact.start_ns <= limit
+            and same_arguments(ask.arguments, run.arguments)
+            and all(match_name(name) != match_name(run.tool) for name, _ in ask.fact.offered)
+        ]
+        if len(same) == 1:
+            run.tool = same[0].tool
+            self._attach(run, same[0])
+            del left[same[0]]
 
     def _refused_ids(self) -> frozenset[str]:
         return frozenset(
@@ -158,35 +184,84 @@ class _Asks:
 
     def _ran_as_agent(self, ask: Draft) -> bool:
         """A delegation whose execution is an agent's span, or a handoff: the ask becomes that."""
+        found = self._agent_called(ask) or self._agent_after(ask)
+        if found is None:
+            return False
+        ask.executed = True
+        ask.failed = found.failed
+        ask.error, ask.error_type = found.error, found.error_type
+        ask.end_ns = max(found.end_ns, ask.end_ns)
+        self.by_span[found.span_id] = ask
+        self.drafts.append(ask)
+        return True
+
+    def _agent_called(self, ask: Draft) -> Fact | None:
+        """The agent's or handoff's span that the tool's name names."""
         wanted = match_name(ask.tool)
         for fact in self.tree.facts:
             if fact.start_ns + CLOCK_SLACK_NS < ask.fact.start_ns or fact.span_id in self.by_span:
                 continue
             if fact.kind == "agent":
                 name = match_name(self.tree.own_name(fact) or fact.label)
-                if not name or (name != wanted and not _hands_to(wanted, name)):
-                    continue
+                if name and (name == wanted or _hands_to(wanted, name)):
+                    return fact
             elif fact.kind == "handoff":
                 target = match_name(fact.target)
-                if not target or (target not in wanted and not _hands_to(wanted, target)):
-                    continue
-            else:
-                continue
-            ask.executed = True
-            ask.failed = fact.failed
-            ask.error, ask.error_type = fact.error, fact.error_type
-            ask.end_ns = max(fact.end_ns, ask.end_ns)
-            self.by_span[fact.span_id] = ask
-            self.drafts.append(ask)
-            return True
-        return False
+                if target and (target in wanted or _hands_to(wanted, target)):
+                    return fact
+        return None
+
+    def _agent_after(self, ask: Draft) -> Fact | None:
+        """The agent's span that runs between the ask and the asker's next model call.
+
+        Only where that ask was the model call's only one and no tool span lies in between.
+        """
+        asker = ask.fact
+        if asker.kind != "chat" or len(asker.asks) != 1:
+            return None
+        above = self.tree.agent_above(asker)
+        following = [
+            chat.start_ns
+            for chat in self.tree.facts
+            if chat.kind == "chat"
+            and chat.start_ns > asker.start_ns
+            and self.tree.agent_above(chat) == above
+        ]
+        until = min(following, default=None)
+        if until is None:
+            return None
+        for fact in self.tree.facts:
+            if (
+                fact.kind == "agent"
+                and above
+                and asker.end_ns - CLOCK_SLACK_NS <= fact.start_ns
+                and fact.end_ns <= until + CLOCK_SLACK_NS
+                and fact.span_id not in self.by_span
+                and self.tree.agent_above(fact) == above
+                and not any(one.kind == "tool" for one in self._until_agent(fact))
+            ):
+                return fact
+        return None
+
+    def _until_agent(self, fact: Fact) -> list[Fact]:
+        between: list[Fact] = []
+        for one in self.tree.above(fact):
+            if one.kind == "agent":
+                break
+            between.append(one)
+        return between
 
     def history(self) -> None:
-        """Asks known only from an agent's account of its whole run (no model calls recorded)."""
-        if any(fact.kind == "chat" and fact.asks for fact in self.tree.facts):
-            return
+        """Asks known only from an agent's account of its whole run, not from its model calls."""
+        speaking = {
+            self.tree.agent_above(fact)
+            for fact in self.tree.facts
+            if fact.kind == "chat" and fact.asks
+        }
         known = {draft.call_id for draft in self.drafts if draft.call_id}
         for fact in self.tree.facts:
+            if fact.kind == "chat" or fact.span_id in speaking or "" in speaking:
+                continue
             clock = fact.start_ns
             for position, ask in enumerate(fact.history):
                 if ask.call_id in known:

@@ -13,7 +13,7 @@ Place = tuple[int, int, str, int]
 """Sort key within a trace: start, 0 for spans and 1 for bare asks, span id, position of the ask."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Draft:
     """A call before its trajectory is known. `executed`: a span stands for its execution.
     `stopped`: the run ended at this call, without a result. `step_error`: failure of the step in

@@ -206,6 +206,9 @@ def _outcome_of_ask(
         return "unknown_tool", words
     failed = bool(answer.failed) or says_failed(answer.content)
     if has_spans and not draft.provider:
-        # This SDK records executions, and the model was answered without one: it never ran.
+        # This SDK records executions, and the model was answered without one: it never ran,
+        # unless the answer is data, as of a tool that runs elsewhere.
+        if not failed and isinstance(answer.content, (dict, list)):
+            return "ok", ""
         return ("error" if failed and not answer.failed else "denied"), words
     return ("error", words) if failed else ("ok", "")

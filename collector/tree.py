@@ -199,9 +199,10 @@ class Tree:
 
     def under_same_agent(self, one: Fact, other: Fact) -> bool:
         """Whether two spans share their nearest agent span."""
-        return self._agent_above(one) == self._agent_above(other)
+        return self.agent_above(one) == self.agent_above(other)
 
-    def _agent_above(self, fact: Fact) -> str:
+    def agent_above(self, fact: Fact) -> str:
+        """Span id of the nearest agent's span around a span, "" if there is none."""
         return next((a.span_id for a in self.above(fact) if a.kind == "agent"), "")
 
 
