@@ -6,9 +6,10 @@ judged as scope violation (UA13); the gate is every call, not only risky ones, b
 that is lost also shows in how often risky calls come at all.
 
 Features never look at the call itself. They speak of families of tools and of hashed names, so an
-unseen tool changes one feature of many. Whether an order was read is left out on purpose: it is an
-effect of a guardrail, and conditioning on it would hide the guardrail's loss. For the same reason
-an act that was stopped (denied, blocked) is not taken.
+unseen tool changes one feature of many. The track `orders` is conditional on role and depth of
+agent alone: whether an order was read, how far the trajectory came, what failed before are all
+effects of a guardrail, and conditioning on them would hide the guardrail's loss. For the same
+reason an act that was stopped (denied, blocked) is not taken.
 """
 
 import math
@@ -45,6 +46,8 @@ SLOTS: Final = (
 )  # fmt: skip
 """Features in the order of the columns; the last three are of the opportunity, not of the call."""
 CALL_SLOTS: Final = SLOTS[:-3]
+_GIVEN: Final = 2
+"""Leading slots that nothing a guardrail does can change; all that the track `orders` looks at."""
 TABLE_SLOTS: Final = ("role", "position", "errors")
 """What a table by context distinguishes."""
 
@@ -79,6 +82,9 @@ class Encoded:
 def bucket(slot: str, value: str) -> int:
     """Bucket of a feature, the same on every machine."""
     return zlib.crc32(f"{slot}={value}".encode()) % BUCKETS
+
+
+_UNUSED: Final = [bucket(slot, "-") for slot in SLOTS[_GIVEN:]]
 
 
 def role_of(trajectory: Trajectory) -> str:
@@ -202,10 +208,8 @@ def encode(trajectory: Trajectory, labels: Labels) -> Encoded:
         unseen += not seen
         known = history.slots(call)
         obeyed = call.outcome in ("ok", "unknown") and orders.obeyed(call)
-        rows.append(
-            (ORDERS, number, obeyed, history.failed, number == 0, _clear(call, orders, number))
-        )
-        features.append(known + _opportunity_slots("call", number == 0, history.taken, "orders"))
+        rows.append((ORDERS, number, obeyed, False, False, _clear(call, orders, number)))
+        features.append(known[:_GIVEN] + _UNUSED)
         taken: list[str] = []
         for each in at_step.get(call.step, ()):
             first = each.position != "any"
