@@ -15,4 +15,7 @@ types: setup   ; $(PY)mypy && $(PY)pyright --pythonpath $(PY)python
 imports: setup ; $(PY)lint-imports
 test: setup    ; $(PY)pytest -q
 
-.PHONY: setup check lint types imports test
+demo: setup    ; $(PY)telltale demo
+kafka: setup   ; $(PY)python -m tests.kafka_broker
+
+.PHONY: setup check lint types imports test demo kafka

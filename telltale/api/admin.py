@@ -52,6 +52,15 @@ class Forgetting(_Asked):
     reason: str = Field(min_length=1)
 
 
+class Fact(_Asked):
+    model: str = Field(min_length=1)
+    relation: str = Field(min_length=1)
+    value: str = Field(min_length=1)
+    digest: str
+    recorded_ns: int = Field(ge=0)
+    detail: dict[str, str]
+
+
 class Retention(_Asked):
     days: int = Field(ge=1)
 
@@ -83,9 +92,9 @@ def router(admin: Administration, key: bytes) -> APIRouter:
         return {}
 
     @routes.post("/lineage")
-    def lineage(entry: LineageEntry, telltale_admin: str = Header("")) -> dict[str, str]:
+    def lineage(fact: Fact, telltale_admin: str = Header("")) -> dict[str, str]:
         check(telltale_admin)
-        admin.add_lineage(entry)
+        admin.add_lineage(LineageEntry(**fact.model_dump()))
         return {}
 
     @routes.post("/forget")
