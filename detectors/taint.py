@@ -1,9 +1,9 @@
 """Where a call's target came from: the user's request, an earlier tool result, or nowhere.
 
-Content that a tool returned is not the user's word. An outward act whose target first appeared in such
-content is `tainted`; if the passage around it also tells the reader to do what the call does (an
-imperative of the same act), it is `instructed`: the mark of indirect prompt injection (OWASP ASI01).
-Works on plain text and on the markers `[[secret:...]]` that keyed redaction leaves.
+Content that a tool returned is not the user's word. An outward act whose target first appeared in
+such content is `tainted`; if the passage around it also tells the reader to do what the call does
+(an imperative of the same act), it is `instructed`: the mark of indirect prompt injection (OWASP
+ASI01). Works on plain text and on the markers `[[secret:...]]` that keyed redaction leaves.
 """
 
 import re
@@ -25,19 +25,27 @@ _MIN_SPECIFIC: Final = 5
 _OVERRIDE: Final = 700
 """Characters around an instruction in which words of overriding count."""
 _OVERRIDES: Final = re.compile(
-    r"(?:ignore|disregard|forget|override|overrule)\b[^.\n]{0,40}\b(?:previous|prior|above|all|earlier|other|your)\b"
-    r"|before you (?:can|do|continue|proceed|start|begin|solve|answer)|(?:new|updated|following) (?:system )?instructions?"
-    r"|important (?:message|instruction|notice)|\b(?:language model|ai (?:assistant|agent|model)|assistant|chatbot|llm|gpt|claude"
-    r"|gemini)\b|system (?:prompt|message|note|override)|do not (?:tell|inform|mention|ask|alert|notify) (?:the )?(?:user|anyone)"
-    r"|without (?:asking|telling|informing|notifying|confirm)|\boriginal task\b|strictly adhere|your (?:task|instructions) (?:is|are) now"
+    r"(?:ignore|disregard|forget|override|overrule)\b[^.\n]{0,40}\b(?:previous|prior|above|all"
+    r"|earlier|other|your)\b"
+    r"|before you (?:can|do|continue|proceed|start|begin|solve|answer)|(?:new|updated"
+    r"|following) (?:system )?instructions?"
+    r"|important (?:message|instruction|notice)|\b(?:language model|ai (?:assistant|agent"
+    r"|model)|assistant|chatbot|llm|gpt|claude"
+    r"|gemini)\b|system (?:prompt|message|note|override)|do not (?:tell|inform|mention|ask"
+    r"|alert|notify) (?:the )?(?:user|anyone)"
+    r"|without (?:asking|telling|informing|notifying|confirm)|\boriginal task\b|strictly adhere"
+    r"|your (?:task|instructions) (?:is|are) now"
 )
 _SENTENCE: Final = 400
 """Characters before a target within which its sentence must begin."""
 _BOUNDARY: Final = re.compile(
-    r"[.!?](?=\s|$)|\n[ \t]*\n|\n[ \t]*(?:[-*][ \t]+)?[\w ]{1,30}:(?=\s)|\n[ \t]*[-*][ \t]|<[^<>]{0,80}>"
+    r"[.!?](?=\s|$)|\n[ \t]*\n|\n[ \t]*(?:[-*][ \t]+)?[\w ]{1,30}:(?=\s)|\n[ \t]*[-*][ \t]"
+    r"|<[^<>]{0,80}>"
     r"|[{}\[\]]"
 )
-"""Where a sentence or a field of structured text ends. One line break alone does not: YAML folds."""
+"""Where a sentence or a field of structured text ends. One line break alone does not: YAML
+folds.
+"""
 
 _START: Final = (
     r"(?:^\s*|[,:;>\"'*]\s*|\b(?:please|kindly|must|should|to you|need(?:s)? to|have to|first|then"
@@ -49,15 +57,19 @@ _IMPERATIVES: Final[dict[str, str]] = {
     "give|provide|tell|post|add|deliver|exfiltrate|leak|upload|transfer|create|schedule|include",
     "pay": "send|transfer|pay|wire|make|deposit|donate|move|refund|purchase|buy|change|update|set|"
     "schedule|create|withdraw|remit|top up",
-    "buy": "buy|purchase|order|add|book|reserve|make|rent|get|checkout|check out|place|subscribe|pay",
+    "buy": "buy|purchase|order|add|book|reserve|make|rent|get|checkout|check out|place"
+    "|subscribe|pay",
     "web": "visit|go to|click|open|browse|navigate|access|download|read|post|submit|upload|fill|"
     "log ?in|sign ?in|enter|input|register|authori[sz]e|subscribe|verify|update|install|run|follow",
     "change": "change|update|set|reset|modify|edit|replace|write|create|add|append|make|rename|"
-    "schedule|put|grant|give|remove|delete|increase|decrease|cancel|reschedule|refund|invite|enable|"
+    "schedule|put|grant|give|remove|delete|increase|decrease|cancel|reschedule|refund|invite"
+    "|enable|"
     "disable|assign|revoke|archive|move|log ?in|verify|use",
     "delete": "delete|remove|erase|wipe|drop|trash|purge|destroy|clear|clean|cancel|get rid",
-    "run": "run|execute|install|call|launch|start|type|paste|use|curl|download|upload|send|post|submit|"
-    "delete|remove|push|copy|write|add|create|set|change|export|transfer|fetch|read|print|cat|commit",
+    "run": "run|execute|install|call|launch|start|type|paste|use|curl|download|upload|send|post"
+    "|submit|"
+    "delete|remove|push|copy|write|add|create|set|change|export|transfer|fetch|read|print|cat"
+    "|commit",
 }
 _ACT_IMPERATIVES: Final[dict[str, str]] = {
     "send": "send",
@@ -104,7 +116,9 @@ def targets(call: Call) -> tuple[tuple[str, str], ...]:
 
 
 def plain(value: Value) -> str:
-    """The searchable lower-case text of a result or of arguments, at most `MAX_RESULT` characters."""
+    """The searchable lower-case text of a result or of arguments, at most `MAX_RESULT`
+    characters.
+    """
     if value is None:
         return ""
     if isinstance(value, str):
@@ -129,8 +143,8 @@ def _sentence_before(text: str, offset: int) -> str:
 class Origins:
     """Origins of text within one trajectory, asked step by step. Texts are folded only when asked.
 
-    `of` and `instructed` look only at what stood before `step`: the request, and arguments and results
-    of earlier calls.
+    `of` and `instructed` look only at what stood before `step`: the request, and arguments and
+    results of earlier calls.
     """
 
     def __init__(self, calls: Sequence[Call], request: str = "") -> None:
@@ -166,8 +180,8 @@ class Origins:
     def of(self, step: int, target: Target) -> Provenance:
         """Where `target` of the call at index `step` came from.
 
-        "" where that cannot be told: too short to be specific, or no request was seen and no earlier
-        result holds it (then it is most likely from the unseen request).
+        "" where that cannot be told: too short to be specific, or no request was seen and no
+        earlier result holds it (then it is most likely from the unseen request).
         """
         needle = target.value.lower()
         if self.request and needle in self.request:

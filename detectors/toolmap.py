@@ -193,7 +193,8 @@ class ToolMap:
     def propose(self, calls: Iterable[Call]) -> tuple[ToolEntry, ...]:
         """Entries an operator should confirm: tools not in the map that look risky or say nothing.
 
-        One per tool, the most called first. A proposal's `act` is the guess, "" where there is none.
+        One per tool, the most called first. A proposal's `act` is the guess, "" where there is
+        none.
         """
         seen: dict[str, tuple[int, Semantics]] = {}
         for call in calls:

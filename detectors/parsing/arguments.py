@@ -1,8 +1,8 @@
 """Leaves of a call's arguments, and the targets among them.
 
-A target is whom or what a call acts on: (kind, normalised value), kind of `KINDS`. It is told from the
-argument's name and from the shape of its value, never from a tool's name, and is the same for a value
-that redaction replaced by a digest `[[secret:...]]`.
+A target is whom or what a call acts on: (kind, normalised value), kind of `KINDS`. It is told from
+the argument's name and from the shape of its value, never from a tool's name, and is the same for a
+value that redaction replaced by a digest `[[secret:...]]`.
 """
 
 import re
@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from contracts.span import Value
+from detectors.parsing.vocabulary import vocabulary
 
 TargetKind = Literal["recipient", "account", "url", "host", "path", "table", "principal", "id"]
 
@@ -32,46 +33,44 @@ BARE_HOST: Final = re.compile(
     r"^(?:www\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,18}(?:[:/?]\S*)?$", re.I
 )
 
-_NAME_KINDS: Final[dict[str, TargetKind]] = {
-    name: kind
-    for kind, names in (
-        (
-            "recipient",
-            "to cc bcc recipient recipients email emails email_address to_email participant"
-            " participants attendee attendees invitee invitees guests channel channels channel_name"
-            " phone phone_number recipient_id receiver send_to user_email chat_id mention number"
-            " to_number recipient_name recipient_email audience address_to dest_email contact",
-        ),
-        (
-            "account",
-            "iban account account_number payee payee_id beneficiary wallet wallet_address"
-            " to_account destination_account recipient_account account_id bank_account vendor"
-            " merchant payment_method_id payment_id to_address recipient_address receiver_address",
-        ),
-        (
-            "url",
-            "url uri link endpoint webhook webhook_url href website site page_url callback_url"
-            " destination_url",
-        ),
-        ("host", "host hostname domain server ip ip_address"),
-        (
-            "path",
-            "path file filename file_name filepath file_path dir directory folder folder_path"
-            " dir_path source destination src dst target_path notebook_path root old_path new_path"
-            " bucket key_prefix",
-        ),
-        ("table", "table table_name collection dataset index database schema"),
-        (
-            "principal",
-            "user username user_name principal role member grantee group owner assignee repo"
-            " repository project namespace organization org tenant subject_id user_to_invite",
-        ),
-    )
-    for name in names.split()
-}
-_FREE_TEXT: Final = frozenset(
-    "body content text message subject title description query summary note thought prompt reason"
-    " html markdown caption comment code command script sql new_str old_str file_text".split()
+_KIND_NAMES: Final[tuple[tuple[TargetKind, str], ...]] = (
+    (
+        "recipient",
+        "to cc bcc recipient recipients email emails email_address to_email participant"
+        " participants attendee attendees invitee invitees guests channel channels channel_name"
+        " phone phone_number recipient_id receiver send_to user_email chat_id mention number"
+        " to_number recipient_name recipient_email audience address_to dest_email contact",
+    ),
+    (
+        "account",
+        "iban account account_number payee payee_id beneficiary wallet wallet_address"
+        " to_account destination_account recipient_account account_id bank_account vendor"
+        " merchant payment_method_id payment_id to_address recipient_address receiver_address",
+    ),
+    (
+        "url",
+        "url uri link endpoint webhook webhook_url href website site page_url callback_url"
+        " destination_url",
+    ),
+    ("host", "host hostname domain server ip ip_address"),
+    (
+        "path",
+        "path file filename file_name filepath file_path dir directory folder folder_path"
+        " dir_path source destination src dst target_path notebook_path root old_path new_path"
+        " bucket key_prefix",
+    ),
+    ("table", "table table_name collection dataset index database schema"),
+    (
+        "principal",
+        "user username user_name principal role member grantee group owner assignee repo"
+        " repository project namespace organization org tenant subject_id user_to_invite",
+    ),
+)
+_NAME_KINDS: Final = {name: kind for kind, names in _KIND_NAMES for name in names.split()}
+_FREE_TEXT: Final = vocabulary(
+    "body content text message subject title description query summary note thought"
+    " prompt reason html markdown caption comment code command script sql new_str old_str"
+    " file_text"
 )
 
 

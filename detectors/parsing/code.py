@@ -1,4 +1,6 @@
-"""Python source, by its syntax tree, to the calls it would make and the shell commands among them."""
+"""Python source, by its syntax tree, to the calls it would make and the shell commands among
+them.
+"""
 
 import ast
 import re
@@ -6,21 +8,24 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Final
 
+from detectors.parsing.vocabulary import vocabulary
+
 MAX_TEXT: Final = 60_000
 MAX_CALLS: Final = 600
 
-_SHELLING: Final = frozenset(
-    "os.system os.popen subprocess.run subprocess.call subprocess.Popen subprocess.check_call"
-    " subprocess.check_output subprocess.getoutput subprocess.getstatusoutput commands.getoutput"
-    " pexpect.run pty.spawn os.execvp os.execv get_ipython.system".split()
+_SHELLING: Final = vocabulary(
+    "os.system os.popen subprocess.run subprocess.call subprocess.Popen"
+    " subprocess.check_call subprocess.check_output subprocess.getoutput"
+    " subprocess.getstatusoutput commands.getoutput pexpect.run pty.spawn os.execvp"
+    " os.execv get_ipython.system"
 )
 _MAGIC: Final = re.compile(r"^\s*(?:[\w, ]+=\s*)?([!%])(.*)$")
 
 
 @dataclass(frozen=True, slots=True)
 class CodeCall:
-    """One call. `name`: dotted, import aliases resolved. `words`: its literal text arguments, keyword
-    ones as `key=value`. `receiver`: the text literal a method was called on.
+    """One call. `name`: dotted, import aliases resolved. `words`: its literal text arguments,
+    keyword ones as `key=value`. `receiver`: the text literal a method was called on.
     """
 
     name: str

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from detectors.parsing.vocabulary import vocabulary
+
 _LONG_SINGLE_DASH: Final = frozenset(
     {"find", "java", "terraform", "openssl", "go", "ffmpeg", "wevtutil"}
 )
@@ -11,19 +13,24 @@ _VALUED: Final[dict[str, frozenset[str]]] = {
     program: frozenset(options.split())
     for program, options in {
         "git": "C c git-dir work-tree",
-        "kubectl": "n namespace context cluster user as as-group l selector f filename o output p patch"
+        "kubectl": "n namespace context cluster user as as-group l selector f filename o output"
+        " p patch"
         " kubeconfig s server grace-period replicas clusterrole serviceaccount role image",
         "helm": "n namespace kube-context f values version set kubeconfig",
         "docker": "v volume e env u user w workdir name p publish network H host mount pid cap-add"
         " entrypoint f file tag",
         "aws": "profile region output query endpoint-url acl policy policy-document role-name"
         " user-name group-name policy-arn cidr group-id protocol port bucket instance-ids"
-        " db-instance-identifier secret-id name names role-arn role-session-name key expected-bucket"
+        " db-instance-identifier secret-id name names role-arn role-session-name key"
+        " expected-bucket"
         "-owner retention-in-days trail-name log-group-name",
-        "gcloud": "project zone region account member role format filter impersonate-service-account"
+        "gcloud": "project zone region account member role format filter"
+        " impersonate-service-account"
         " source-ranges allow",
-        "az": "g resource-group n name subscription role assignee o output scope u username p password",
-        "curl": "X request d data data-raw data-binary data-urlencode H header o output F form u user"
+        "az": "g resource-group n name subscription role assignee o output scope u username p"
+        " password",
+        "curl": "X request d data data-raw data-binary data-urlencode H header o output F form"
+        " u user"
         " T upload-file x proxy A user-agent e referer b cookie c cookie-jar json m max-time"
         " connect-timeout w write-out K config E cert cacert url retry resolve",
         "wget": "O output-document P directory-prefix post-data post-file header user password"
@@ -38,7 +45,8 @@ _VALUED: Final[dict[str, frozenset[str]]] = {
         "mysql": "h host u user P port D database e execute",
         "psql": "h host U username p port d dbname c command f file v set",
         "sqlcmd": "S U P d Q q i",
-        "find": "name iname path ipath type mtime mmin ctime atime size maxdepth mindepth user group"
+        "find": "name iname path ipath type mtime mmin ctime atime size maxdepth mindepth user"
+        " group"
         " perm newer regex iregex not exec",
         "nc": "e c w p l s",
         "chmod": "reference",
@@ -55,7 +63,7 @@ _VALUED: Final[dict[str, frozenset[str]]] = {
         "tail": "n c",
         "head": "n c",
         "touch": "d date t r reference",
-        "gh": "R repo b body t title F f visibility",
+        "gh": "R repo b body t title F f visibility X method H header field raw-field q jq",
         "setfacl": "m modify x M",
         "terraform": "target var var-file out chdir",
         "sed": "e f",
@@ -104,12 +112,14 @@ def program_name(word: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A simple command as it would run. `program`: of `program_name`. `args`: unquoted words after it.
+    """A simple command as it would run. `program`: of `program_name`. `args`: unquoted words after
+    it.
 
     `via`: wrappers taken off, outermost first (`sudo`, `ssh`, `docker`, `xargs`, `python`).
     `pipe_from`, `pipe_to`: programs before and after it in its pipeline. `writes`: files its output
     is redirected to (`>`), `appends` (`>>`). `stdin`: text given to it by heredoc, here-string or a
     literal `echo`. `ignored_failure`: stands before `|| true`. `substituted`: runs inside `$(...)`.
+    `invoked`: the program as it was written.
     """
 
     program: str
@@ -123,6 +133,7 @@ class Command:
     stdin: str = ""
     ignored_failure: bool = False
     substituted: bool = False
+    invoked: str = ""
     windows: bool = False
     words: tuple[str, ...] = field(init=False)
     flags: frozenset[str] = field(init=False)
@@ -183,7 +194,7 @@ def _options(
         if equals:
             options.append((name, value))
         if windows or program in _LONG_SINGLE_DASH:
-            if not equals and (name in valued or windows and name in _POWERSHELL_VALUED):
+            if not equals and (name in valued or (windows and name in _POWERSHELL_VALUED)):
                 awaiting = name
             continue
         if name in valued and not equals:
@@ -197,8 +208,9 @@ def _options(
     return tuple(words), frozenset(flags), tuple(options)
 
 
-_POWERSHELL_VALUED: Final = frozenset(
-    "path literalpath name uri method body outfile filter include exclude value itemtype credential"
-    " executionpolicy scope computername username identity user permissions accessrights to from"
-    " recipients cc bcc attachments smtpserver action trigger taskname".split()
+_POWERSHELL_VALUED: Final = vocabulary(
+    "path literalpath name uri method body outfile filter include exclude value itemtype"
+    " credential executionpolicy scope computername username identity user permissions"
+    " accessrights to from recipients cc bcc attachments smtpserver action trigger"
+    " taskname"
 )

@@ -6,33 +6,33 @@ from typing import Final, Literal, NamedTuple
 from detectors.parsing.arguments import Leaf
 from detectors.parsing.code import CodeCall
 from detectors.parsing.command import Command
+from detectors.parsing.vocabulary import vocabulary
 
 Access = Literal["read", "write", "delete"]
 _MAX_CONTENT: Final = 20_000
 
-_READERS: Final = frozenset(
-    "cat less more head tail nl tac strings xxd hexdump od base64 base32 view bat grep awk sed cut sort"
-    " uniq wc diff cmp source . jq yq get-content gc type gpg openssl file stat md5sum sha256sum".split()
+_READERS: Final = vocabulary(
+    "cat less more head tail nl tac strings xxd hexdump od base64 base32 view bat grep"
+    " awk sed cut sort uniq wc diff cmp source . jq yq get-content gc type gpg openssl"
+    " file stat md5sum sha256sum"
 )
-_COPIERS: Final = frozenset(
-    "cp mv scp rsync install ln copy-item move-item copy move xcopy robocopy".split()
+_COPIERS: Final = vocabulary(
+    "cp mv scp rsync install ln copy-item move-item copy move xcopy robocopy"
 )
-_WRITERS: Final = frozenset(
-    "touch tee truncate set-content add-content out-file new-item nano vim vi ed".split()
+_WRITERS: Final = vocabulary(
+    "touch tee truncate set-content add-content out-file new-item nano vim vi ed"
 )
-_DELETERS: Final = frozenset(
-    "rm rmdir unlink shred srm trash del erase rd remove-item ri wipe".split()
-)
+_DELETERS: Final = vocabulary("rm rmdir unlink shred srm trash del erase rd remove-item ri wipe")
 _PATTERN_FIRST: Final = frozenset({"grep", "awk", "sed", "jq", "yq"})
-_PATH_NAMES: Final = frozenset(
-    "path file filename file_name filepath file_path notebook_path target_path destination dst"
-    " new_path output_path target_file absolute_path uri".split()
+_PATH_NAMES: Final = vocabulary(
+    "path file filename file_name filepath file_path notebook_path target_path"
+    " destination dst new_path output_path target_file absolute_path uri"
 )
 _READ_ACTS: Final = frozenset({"read", "search", "download", "verify"})
 _DELETE_ACTS: Final = frozenset({"delete"})
-_WRITE_ACTS: Final = frozenset("create update move copy archive restore upload configure".split())
-_CONTENT_NAMES: Final = frozenset(
-    "content contents text new_str new_string file_text data body code_edit replacement".split()
+_WRITE_ACTS: Final = vocabulary("create update move copy archive restore upload configure")
+_CONTENT_NAMES: Final = vocabulary(
+    "content contents text new_str new_string file_text data body code_edit replacement"
 )
 
 
@@ -95,10 +95,11 @@ def files_of_command(command: Command) -> Iterator[FileAccess]:
             yield FileAccess("write", _clean(word), words[0] if words else "")
     elif program in _COPIERS and words:
         moved = program in ("mv", "move", "move-item")
-        for word in words[:-1]:
+        *sources, destination = words
+        for word in sources:
             yield FileAccess("delete" if moved else "read", _clean(word))
-        if len(words) > 1 or program in ("copy-item", "move-item"):
-            yield FileAccess("write", _clean(words[-1]))
+        if sources:
+            yield FileAccess("write", _clean(destination))
     elif program in _READERS:
         for word in words[1:] if program in _PATTERN_FIRST else words:
             yield FileAccess("read", _clean(word))

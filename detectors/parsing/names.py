@@ -1,8 +1,8 @@
 """Verb-object analysis of tool names: what a tool does, told from its name, description, arguments.
 
 No tool is known by name. A name is cut into words (snake, camel, kebab; prefixes such as `mcp__x__`
-and `server.` stripped), the first word that is a verb decides the act, and the nouns beside it refine
-it (`send` + `money` is a payment).
+and `server.` stripped), the first word that is a verb decides the act, and the nouns beside it
+refine it (`send` + `money` is a payment).
 """
 
 import re
@@ -10,15 +10,16 @@ from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from detectors.parsing.verbs import BARE_NOUNS, FUNDS, OBJECT_RULES, VERB_ARGUMENTS, VERBS
+from detectors.parsing.vocabulary import vocabulary
 
 _PREFIX: Final = re.compile(r"^(?:mcp__[^_]+(?:_[^_]+)*__|.*[./:](?=[^./:]+$)|functions?[._])")
 _WORD: Final = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _DESCRIPTION_WORD: Final = re.compile(r"[A-Za-z]+")
-_WEAK_VERBS: Final = frozenset(
-    "record log note message contact order monitor status post match sign type file call test"
-    " credit label tag mail email short cron zip tar stash route scale config lock watch source"
-    " comment release book review control plan import export access dispatch schedule"
-    " return transfer trade complete rent draft resume copy".split()
+_WEAK_VERBS: Final = vocabulary(
+    "record log note message contact order monitor status post match sign type file call"
+    " test credit label tag mail email short cron zip tar stash route scale config lock"
+    " watch source comment release book review control plan import export access dispatch"
+    " schedule return transfer trade complete rent draft resume copy"
 )
 """Verbs that are as often nouns: a stronger verb elsewhere in the name goes first."""
 _MAX_NAME: Final = 200

@@ -10,12 +10,16 @@ _CMDLET: Final = re.compile(
     r"(?:^|[|;\n(])\s*(?:[A-Z][a-z]+-[A-Z][A-Za-z]+|(?i:iex|iwr|irm))(?=\s|$)", re.MULTILINE
 )
 _WINDOWS: Final = re.compile(
-    r"(?:^|\s)[A-Za-z]:\\|^\s*(?:del|rd|rmdir|erase|format|icacls|wevtutil|reg|net|schtasks|sc|vssadmin"
+    r"(?:^|\s)[A-Za-z]:\\|^\s*(?:del|rd|rmdir|erase|format|icacls|wevtutil|reg|net|schtasks|sc"
+    r"|vssadmin"
     r"|attrib|takeown|bcdedit|wmic|cipher|fsutil|wbadmin|netsh)(?:\.exe)? (?:/|\w+ /|[A-Za-z]:)",
     re.IGNORECASE,
 )
 _TOKEN: Final = re.compile(
-    r"""\s+|"(?P<double>(?:[^"`]|`.|"")*)"|'(?P<single>(?:[^']|'')*)'|(?P<operator>\|\||&&|[|;\n&{}()])"""
+    r"\s+"
+    r'|"(?P<double>(?:[^"`]|`.|"")*)"'
+    r"|'(?P<single>(?:[^']|'')*)'"
+    r"|(?P<operator>\|\||&&|[|;\n&{}()])"
     r"""|(?P<word>(?:[^\s"'|;&{}()`]|`.)+)"""
 )
 _MAX_TOKENS: Final = 4_000

@@ -1,8 +1,8 @@
 """Shell text to the commands it would run, by tree-sitter-bash.
 
-Quoted text, heredocs into files and arguments of `echo` are not commands; what `bash -c`, `eval`, a pipe
-into a shell or a heredoc into a shell runs, is. Variables assigned a literal in the same text are
-filled in. Anything too deep or too long is cut and said so (`Script.partial`).
+Quoted text, heredocs into files and arguments of `echo` are not commands; what `bash -c`, `eval`, a
+pipe into a shell or a heredoc into a shell runs, is. Variables assigned a literal in the same text
+are filled in. Anything too deep or too long is cut and said so (`Script.partial`).
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,6 +13,7 @@ from tree_sitter import Language, Node, Parser
 
 from detectors.parsing.command import Command, program_name
 from detectors.parsing.powershell import looks_like_powershell, split_powershell
+from detectors.parsing.vocabulary import vocabulary
 from detectors.parsing.wrappers import inner, replaces
 
 MAX_TEXT: Final = 40_000
@@ -22,15 +23,15 @@ _MAX_NESTED: Final = 6
 """Shells within shells that are followed."""
 
 _PARSER: Final = Parser(Language(tree_sitter_bash.language()))
-_SHELLS: Final = frozenset("sh bash zsh dash ksh ash fish".split())
+_SHELLS: Final = vocabulary("sh bash zsh dash ksh ash fish")
 _BUILTIN_OK: Final = frozenset({"true", ":", "exit"})
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "e": "\x1b", "a": "\a", "b": "\b"}
 
 
 @dataclass(slots=True)
 class Script:
-    """What a text would run. `code`: Python sources handed to an interpreter. `functions`: names the
-    text defines. `partial`: something was cut or did not parse.
+    """What a text would run. `code`: Python sources handed to an interpreter. `functions`: names
+    the text defines. `partial`: something was cut or did not parse.
     """
 
     commands: list[Command] = field(default_factory=list[Command])
@@ -163,7 +164,9 @@ class _Walk:
         return program_name(argv[0]) if argv else ""
 
     def echoed(self, node: Node) -> str:
-        """The literal text that `echo`, `printf` or a heredoc'd `cat` stage writes, "" otherwise."""
+        """The literal text that `echo`, `printf` or a heredoc'd `cat` stage writes, ""
+        otherwise.
+        """
         if node.type != "command":
             return ""
         argv = self.words(node, _Context(), 0, visit=False)
@@ -182,7 +185,7 @@ class _Walk:
                 target = self.word(destination, context, depth) if destination else ""
                 if not target or target.isdigit() or target == "-":
                     continue
-                if operator in (">", ">|", "&>"):
+                if operator in (">", ">|", "&>", ">&"):
                     writes.append(target)
                 elif operator in (">>", "&>>"):
                     appends.append(target)
@@ -329,6 +332,7 @@ class _Walk:
         self.script.commands.append(
             Command(
                 program=program_name(word),
+                invoked=word,
                 args=args,
                 via=context.via,
                 pipe_from=context.pipe_from,

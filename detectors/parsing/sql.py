@@ -34,8 +34,10 @@ DETAILS: Final = (
 """What a statement may note beside its kind."""
 
 _STARTS: Final = re.compile(
-    r"^\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*(select|with|insert|update|delete|drop|truncate|alter|create|grant|revoke"
-    r"|merge|replace|copy|exec|execute|call|set|show|desc|describe|explain|use|vacuum|pragma|load|do"
+    r"^\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*(select|with|insert|update|delete|drop|truncate|alter"
+    r"|create|grant|revoke"
+    r"|merge|replace|copy|exec|execute|call|set|show|desc|describe|explain|use|vacuum|pragma"
+    r"|load|do"
     r"|comment|rename|begin|commit|rollback|flush|purge|attach|backup|restore)\b",
     re.IGNORECASE | re.DOTALL,
 )
@@ -43,8 +45,10 @@ _PLAIN_QUERY: Final = re.compile(
     r"^\s*(select|show|desc|describe|explain|use|pragma)\b", re.IGNORECASE
 )
 _NOTEWORTHY: Final = re.compile(
-    r"passw|secret|token|credential|api_?key|private_?key|ssn|card|cvv|information_schema|pg_catalog"
-    r"|pg_shadow|pg_authid|mysql\.user|sqlite_master|sys\.|all_tables|outfile|dumpfile|xp_|load_file"
+    r"passw|secret|token|credential|api_?key|private_?key|ssn|card|cvv|information_schema"
+    r"|pg_catalog"
+    r"|pg_shadow|pg_authid|mysql\.user|sqlite_master|sys\.|all_tables|outfile|dumpfile|xp_"
+    r"|load_file"
     r"|pg_read|lo_export|dblink|openrowset|\binto\b|;\s*\S|\*",
     re.IGNORECASE,
 )
@@ -178,7 +182,7 @@ def _by_words(text: str) -> Statement:
     return Statement(kind, objects, (), "where" in tokens or "limit" in tokens, _details(text))
 
 
-def _always_true(condition: exp.Expression) -> bool:
+def _always_true(condition: exp.Expr) -> bool:
     """Whether a WHERE condition holds for every row, as far as constants tell."""
     if isinstance(condition, exp.Paren):
         return _always_true(condition.this)
@@ -197,8 +201,10 @@ def _always_true(condition: exp.Expression) -> bool:
     return False
 
 
-def _statement(tree: exp.Expression, text: str) -> Statement:
-    """The statement of a tree; `text`: its source where it stands alone, else it is written anew."""
+def _statement(tree: exp.Expr, text: str) -> Statement:
+    """The statement of a tree; `text`: its source where it stands alone, else it is written
+    anew.
+    """
     sql = _bare(text or tree.sql(comments=False))
     if isinstance(tree, exp.Command):
         return _by_words(sql)

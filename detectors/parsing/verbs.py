@@ -1,10 +1,12 @@
 """The vocabulary of verb-object analysis: which English verb means which act.
 
-Acts are coarse on purpose: a rule speaks of `send` or `delete`, never of anybody's tool. `READS` are
-the acts that change nothing; everything else counts as a mutation.
+Acts are coarse on purpose: a rule speaks of `send` or `delete`, never of anybody's tool. `READS`
+are the acts that change nothing; everything else counts as a mutation.
 """
 
 from typing import Final
+
+from detectors.parsing.vocabulary import vocabulary
 
 READS: Final = frozenset({"read", "search", "verify", "download"})
 """Acts that tell the agent something and change nothing."""
@@ -15,10 +17,10 @@ IDLE: Final = frozenset({"think", "finish", "compute", "none"})
 SAFE_WAYS_OUT: Final = frozenset({"ask", "escalate", "verify"})
 """What a careful agent does when it is not sure or not allowed."""
 
-MUTATES: Final = frozenset(
-    "create update delete archive restore move copy upload send share publish submit pay purchase"
-    " refund trade book approve cancel grant revoke install schedule schedule_job credential"
-    " configure".split()
+MUTATES: Final = vocabulary(
+    "create update delete archive restore move copy upload send share publish submit pay"
+    " purchase refund trade book approve cancel grant revoke install schedule schedule_job"
+    " credential configure"
 )
 """Acts that change something. `execute` is not among them: what the code does decides."""
 
@@ -51,7 +53,8 @@ _ACT_VERBS: Final[dict[str, str]] = {
     "escalate": "escalate handoff handover",
     "create": "create add make new generate build draft compose construct init initialize"
     " initialise register provision mkdir clone fork insert record log render produce",
-    "update": "update manage edit modify change set write append replace patch put save rename adjust"
+    "update": "update manage edit modify change set write append replace patch put save rename"
+    " adjust"
     " reschedule assign tag label mark resize format merge move_to rewrite upsert overwrite"
     " correct amend toggle enable control select fill exchange apply"
     " resume commit switch restart reboot start return",
@@ -113,41 +116,42 @@ BARE_NOUNS: Final[dict[str, str]] = {
 }
 """What a tool does whose name has no verb at all."""
 
-FUNDS: Final = frozenset(
-    "money funds fund payment payments payout payouts transaction transactions transfer ether eth"
-    " balance bitcoin btc crypto cryptocurrency donation salary payroll wire cash remittance".split()
+FUNDS: Final = vocabulary(
+    "money funds fund payment payments payout payouts transaction transactions transfer"
+    " ether eth balance bitcoin btc crypto cryptocurrency donation salary payroll wire"
+    " cash remittance"
 )
-_FUNDS_DOCUMENTS: Final = frozenset(
-    "request reminder receipt confirmation notification history statement".split()
+_FUNDS_DOCUMENTS: Final = vocabulary(
+    "request reminder receipt confirmation notification history statement"
 )
-_CREDENTIALS: Final = frozenset(
-    "password passwords passcode pin credential credentials mfa 2fa totp secret passphrase".split()
+_CREDENTIALS: Final = vocabulary(
+    "password passwords passcode pin credential credentials mfa 2fa totp secret passphrase"
 )
-_IDENTITIES: Final = frozenset(
-    "user users account accounts key keys token tokens apikey role roles webhook hook hooks"
-    " serviceaccount member members collaborator collaborators admin owner principal".split()
+_IDENTITIES: Final = vocabulary(
+    "user users account accounts key keys token tokens apikey role roles webhook hook"
+    " hooks serviceaccount member members collaborator collaborators admin owner principal"
 )
-_ACCESS: Final = frozenset(
-    "permission permissions role roles visibility access acl policy policies sharing privilege"
-    " privileges scope scopes collaborator collaborators member members".split()
+_ACCESS: Final = vocabulary(
+    "permission permissions role roles visibility access acl policy policies sharing"
+    " privilege privileges scope scopes collaborator collaborators member members"
 )
-_PEOPLE: Final = frozenset(
-    "participant participants attendee attendees guest guests invite invitation invitations".split()
+_PEOPLE: Final = vocabulary(
+    "participant participants attendee attendees guest guests invite invitation invitations"
 )
-_HUMANS: Final = frozenset("human humans operator support representative supervisor".split())
-_CODE: Final = frozenset(
-    "command commands bash shell script scripts code process python sql query statement cell"
-    " terminal powershell program notebook ipython repl sandbox kernel job".split()
+_HUMANS: Final = vocabulary("human humans operator support representative supervisor")
+_CODE: Final = vocabulary(
+    "command commands bash shell script scripts code process python sql query statement"
+    " cell terminal powershell program notebook ipython repl sandbox kernel job"
 )
-_JOBS: Final = frozenset("job jobs cron crontab timer trigger automation".split())
-_MEETINGS: Final = frozenset("event events meeting meetings appointment appointments".split())
-_CARTS: Final = frozenset("cart basket wishlist".split())
-_PACKAGES: Final = frozenset(
-    "package packages dependency dependencies plugin plugins extension extensions skill".split()
+_JOBS: Final = vocabulary("job jobs cron crontab timer trigger automation")
+_MEETINGS: Final = vocabulary("event events meeting meetings appointment appointments")
+_CARTS: Final = frozenset(["cart", "basket", "wishlist"])
+_PACKAGES: Final = vocabulary(
+    "package packages dependency dependencies plugin plugins extension extensions skill"
 )
-_AGENTS: Final = frozenset("agent agents subagent subagents assistant".split())
-_ORDERS: Final = frozenset("order orders item items purchase purchases".split())
-_POSTS: Final = frozenset("tweet post posts blog comment comments review story".split())
+_AGENTS: Final = frozenset(["agent", "agents", "subagent", "subagents", "assistant"])
+_ORDERS: Final = vocabulary("order orders item items purchase purchases")
+_POSTS: Final = vocabulary("tweet post posts blog comment comments review story")
 
 OBJECT_RULES: Final[tuple[tuple[frozenset[str], frozenset[str], frozenset[str], str], ...]] = (
     (frozenset({"pay", "send", "delegate"}), _HUMANS, frozenset(), "escalate"),

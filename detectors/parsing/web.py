@@ -8,18 +8,19 @@ from urllib.parse import urlsplit
 from detectors.parsing.arguments import Leaf
 from detectors.parsing.code import CodeCall
 from detectors.parsing.command import Command
+from detectors.parsing.vocabulary import vocabulary
 
-_CLIENTS: Final = frozenset(
-    "curl wget httpie xh invoke-webrequest invoke-restmethod iwr irm aria2c lynx".split()
+_CLIENTS: Final = vocabulary(
+    "curl wget httpie xh invoke-webrequest invoke-restmethod iwr irm aria2c lynx"
 )
-_METHODS: Final = frozenset("get post put patch delete head options".split())
-_BODY_OPTIONS: Final = frozenset(
-    "d data data-raw data-binary data-urlencode F form T upload-file json post-data post-file body"
-    " body-data body-file infile".split()
+_METHODS: Final = vocabulary("get post put patch delete head options")
+_BODY_OPTIONS: Final = vocabulary(
+    "d data data-raw data-binary data-urlencode F form T upload-file json post-data"
+    " post-file body body-data body-file infile"
 )
 _INSECURE: Final = frozenset({"k", "insecure", "no-check-certificate", "skipcertificatecheck"})
-_BODY_NAMES: Final = frozenset(
-    "body data payload json form params_body content input_values fields files".split()
+_BODY_NAMES: Final = vocabulary(
+    "body data payload json form params_body content input_values fields files"
 )
 _MUTATION: Final = re.compile(r"\bmutation\b[^{]*\{\s*(?:\w+\s*:\s*)?(\w+)")
 _URL_WORD: Final = re.compile(r"^(?:https?|ftp|wss?)://", re.IGNORECASE)
@@ -27,8 +28,8 @@ _URL_WORD: Final = re.compile(r"^(?:https?|ftp|wss?)://", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request. `method`: lower case. `sends`: carries a body. `graphql`: name of the first field
-    of a GraphQL mutation, "" otherwise. `insecure`: certificate not checked.
+    """One request. `method`: lower case. `sends`: carries a body. `graphql`: name of the first
+    field of a GraphQL mutation, "" otherwise. `insecure`: certificate not checked.
     """
 
     method: str
@@ -112,7 +113,9 @@ def request_of_command(command: Command) -> HttpRequest | None:
 
 
 def request_of_code(call: CodeCall) -> HttpRequest | None:
-    """The request of `requests.post(url)`, `httpx.get(url)`, `urllib...urlopen(url)`, None otherwise."""
+    """The request of `requests.post(url)`, `httpx.get(url)`, `urllib...urlopen(url)`, None
+    otherwise.
+    """
     head, _, method = call.name.rpartition(".")
     if method == "urlopen" or method == "urlretrieve":
         method = "get"

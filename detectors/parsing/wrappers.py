@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from detectors.parsing.command import program_name
+from detectors.parsing.vocabulary import vocabulary
 
 _PREFIXES: Final[dict[str, frozenset[str]]] = {
     name: frozenset(valued.split())
@@ -40,14 +41,14 @@ _PREFIXES: Final[dict[str, frozenset[str]]] = {
     }.items()
 }
 """Programs that run the rest of their words, and their options that take a value."""
-_SHELLS: Final = frozenset("sh bash zsh dash ksh ash fish".split())
+_SHELLS: Final = vocabulary("sh bash zsh dash ksh ash fish")
 _INTERPRETERS: Final = {"python": "python", "ipython": "python"}
-_DOCKER_VALUED: Final = frozenset(
-    "-e --env -u --user -w --workdir -v --volume --name -p --publish --network --mount --entrypoint"
-    " -h --hostname --pid --cap-add --device --memory -m --cpus --label -l --env-file --security-opt"
-    " --ipc --userns -c --container -n --namespace --context".split()
+_DOCKER_VALUED: Final = vocabulary(
+    "-e --env -u --user -w --workdir -v --volume --name -p --publish --network --mount"
+    " --entrypoint -h --hostname --pid --cap-add --device --memory -m --cpus --label -l"
+    " --env-file --security-opt --ipc --userns -c --container -n --namespace --context"
 )
-_SSH_VALUED: Final = frozenset("-i -p -o -l -F -J -b -c -D -E -L -R -W -m -S".split())
+_SSH_VALUED: Final = vocabulary("-i -p -o -l -F -J -b -c -D -E -L -R -W -m -S")
 
 Language = Literal["shell", "powershell", "python"]
 
@@ -105,10 +106,12 @@ def inner(argv: tuple[str, ...]) -> Unwrapped | None:
         return None
     if program in _INTERPRETERS and "-c" in rest[:-1]:
         return Unwrapped((), (program,), rest[rest.index("-c") + 1], "python")
+    if program in _INTERPRETERS and "-m" in rest[:-1]:
+        return Unwrapped(rest[rest.index("-m") + 1 :], (program,))
     if program in ("powershell", "pwsh"):
         for index, word in enumerate(rest):
             name = word.lower().lstrip("-/")
-            if word[:1] in "-/" and name and (name == "c" or name in "command" and len(name) > 3):
+            if word[:1] in "-/" and name and (name == "c" or (name in "command" and len(name) > 3)):
                 return Unwrapped((), (program,), " ".join(rest[index + 1 :]), "powershell")
         if rest[0][:1] in "-/":
             return None

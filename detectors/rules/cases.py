@@ -7,12 +7,19 @@ from contracts.trajectory import ArgumentsState, Call
 from detectors.rules import config
 
 
-def case_call(case: config.CaseCall, step: int) -> Call:
+def case_calls(case: config.Case) -> list[Call]:
+    """The calls of a case in order; the last one is what the rule must fire on or not."""
+    before = [*case.before, *([case] * case.repeat_before)]
+    return [_call(item, step) for step, item in enumerate([*before, case])]
+
+
+def _call(case: config.CaseCall, step: int) -> Call:
     """The call of a case at `step`; everything that a case does not say is empty."""
     state = case.arguments_state
-    if state is None:
-        kinds = {type(None): "absent", dict: "object"}
-        state = kinds.get(type(case.arguments), "text")
+    if state is None and case.arguments is None:
+        state = "absent"
+    elif state is None:
+        state = "object" if isinstance(case.arguments, dict) else "text"
     return Call(
         trajectory_id="case",
         step=step,
@@ -21,7 +28,7 @@ def case_call(case: config.CaseCall, step: int) -> Call:
         call_id="",
         started_ns=step * 1_000_000_000,
         duration_ns=1_000_000,
-        environment="",
+        environment=case.environment,
         service="",
         agent="",
         agent_version="",

@@ -1,7 +1,7 @@
 """Conditions of the rule file format, compiled to functions over `Facts`.
 
-A compiled condition gives a `Hit` (what evidence it used, on what target) or None. It also knows its
-triggers: keys of a call without any of which it cannot hold, so that a call meets few rules.
+A compiled condition gives a `Hit` (what evidence it used, on what target) or None. It also knows
+its triggers: keys of a call without any of which it cannot hold, so that a call meets few rules.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +19,8 @@ Sets = Mapping[str, Sequence[str]]
 
 
 class Hit(NamedTuple):
-    """A condition that holds. `evidence`: of `name`, `args`, `outcome`, `order`. `bulk`: many or all
-    things of a kind.
+    """A condition that holds. `evidence`: of `name`, `args`, `outcome`, `order`. `bulk`: many or
+    all things of a kind.
     """
 
     evidence: frozenset[str]
@@ -159,6 +159,13 @@ def _atoms(condition: config.Condition, sets: Sets) -> Sequence[Compiled]:
     if condition.outcome:
         outcomes = frozenset(condition.outcome)
         parts.append(_flag(lambda facts: facts.call.outcome in outcomes, Hit(OUTCOME)))
+    if condition.environment:
+        environment = test(condition.environment, sets)
+        assert environment is not None
+        parts.append(_flag(lambda facts: environment(facts.call.environment), Hit(NOTHING)))
+    if condition.secret_argument is not None:
+        secret = condition.secret_argument
+        parts.append(_flag(lambda facts: facts.sends_secret is secret, Hit(ARGS)))
     if condition.offered:
         offered = test(condition.offered, sets)
         assert offered is not None
@@ -206,16 +213,14 @@ def _provenance(wanted: frozenset[str]) -> Compiled:
 
 
 def _tool(given: config.ToolCondition, sets: Sets) -> Compiled:
-    act, noun, barred = (
-        test(given.act, sets),
-        test(given.object, sets),
-        test(given.not_object, sets),
-    )
+    act, verb = test(given.act, sets), test(given.verb, sets)
+    noun, barred = test(given.object, sets), test(given.not_object, sets)
 
     def check(facts: Facts) -> Hit | None:
         known = facts.semantics
         if (
             (act is not None and not act(known.act))
+            or (verb is not None and not verb(known.verb))
             or known.confidence < given.confidence
             or (given.irreversible is not None and known.irreversible is not given.irreversible)
             or (noun is not None and not any(map(noun, known.objects)))
@@ -264,6 +269,7 @@ def _command(given: config.CommandCondition, sets: Sets) -> Compiled:
         test(given.pipe_to, sets),
     )
     redirect, assign = test(given.redirect, sets), test(given.assign, sets)
+    invoked = test(given.invoked, sets)
     options = _options_test(given, sets)
 
     def begins(command: Command) -> bool:
@@ -278,6 +284,7 @@ def _command(given: config.CommandCondition, sets: Sets) -> Compiled:
     def matches(command: Command) -> bool:
         return (
             (program is None or program(command.program))
+            and (invoked is None or invoked(command.invoked))
             and begins(command)
             and _some(flags, tuple(command.flags))
             and all(flag in command.flags for flag in all_flags)

@@ -1,10 +1,10 @@
 """The rule file format: what stands in a YAML file of a rule folder.
 
-A condition is a mapping; all its keys must hold. Text values are case-insensitive globs (`*`, `?`), a
-list holds if any of its entries does, and `$name` stands for the entries of the set `name`.
+A condition is a mapping; all its keys must hold. Text values are case-insensitive globs (`*`, `?`),
+a list holds if any of its entries does, and `$name` stands for the entries of the set `name`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
@@ -14,18 +14,18 @@ from contracts.trajectory import Outcome
 
 def _listed(value: object) -> object:
     """One text where a list is meant, as YAML users write it; numbers and booleans as text."""
-    items = value if isinstance(value, list) else [value]
-    return [
-        str(item).lower()
-        if isinstance(item, bool)
-        else str(item)
-        if isinstance(item, int)
-        else item
-        for item in items  # pyright: ignore[reportUnknownVariableType]  # strangers' YAML
-    ]
+    items = cast("list[object]", value) if isinstance(value, list) else [value]
+    return [_as_text(item) for item in items]
+
+
+def _as_text(item: object) -> object:
+    if isinstance(item, bool):
+        return str(item).lower()
+    return str(item) if isinstance(item, int) else item
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Shared = Literal["tool", "other_tool", "act", "arguments", "target", "object"]
 Family = Literal[
     "cleanup",
     "permission",
@@ -51,6 +51,7 @@ class ToolCondition(_Strict):
     """
 
     act: Texts = ()
+    verb: Texts = ()
     object: Texts = ()
     not_object: Texts = ()
     confidence: float = 0.0
@@ -64,8 +65,9 @@ class CommandCondition(_Strict):
     without dashes. `word`: some non-option word; `word_outside`: some non-option word in none of
     these. `option`: value of an option (`--acl public-read`). `argument`: any argument at all.
     `via`: a wrapper it runs under. `pipe_from`, `pipe_to`: a program before or after it in its
-    pipeline. `redirect`: a file it writes. `assign`: a variable set for it. `ignored_failure`: stands
-    before `|| true`. `no_flags`: none of them given. `words`: at least so many.
+    pipeline. `redirect`: a file it writes. `invoked`: the program as it was written. `assign`: a
+    variable set for it. `ignored_failure`: stands before `|| true`. `no_flags`: none of them given.
+    `words`: at least so many.
     """
 
     program: Texts = ()
@@ -81,6 +83,7 @@ class CommandCondition(_Strict):
     pipe_from: Texts = ()
     pipe_to: Texts = ()
     redirect: Texts = ()
+    invoked: Texts = ()
     assign: Texts = ()
     words: int = 0
     ignored_failure: bool | None = None
@@ -88,8 +91,8 @@ class CommandCondition(_Strict):
 
 
 class SqlCondition(_Strict):
-    """One SQL statement. `restricted`: has a WHERE that is not always true. `detail`: what the parser
-    noted, of `detectors.parsing.sql.DETAILS`.
+    """One SQL statement. `restricted`: has a WHERE that is not always true. `detail`: what the
+    parser noted, of `detectors.parsing.sql.DETAILS`.
     """
 
     kind: Texts = ()
@@ -119,8 +122,8 @@ class CodeCondition(_Strict):
 
 
 class FileCondition(_Strict):
-    """One file touched, by a tool, a command, a redirect or code. `access`: `read`, `write`, `delete`.
-    `content`: what was written, where it can be seen.
+    """One file touched, by a tool, a command, a redirect or code. `access`: `read`, `write`,
+    `delete`. `content`: what was written, where it can be seen.
     """
 
     access: Texts = ()
@@ -156,9 +159,10 @@ class ResultCondition(_Strict):
 class RepeatCondition(_Strict):
     """How often the trajectory has done this before; the call itself counts.
 
-    `same_call`: equal tool and arguments, with the same result each time. `same_failure`: this tool
-    failed so often in a row. `same_act`: this act so often in the trajectory. `cycle`: the last calls
-    repeat a pattern of two to four calls so often. `calls`: calls of the trajectory so far.
+    `same_call`: equal tool and arguments, with the same result each time. `same_failure`: this
+    very call failed so often in a row without backing off. `same_act`: this act so often in the
+    trajectory. `cycle`: the last calls repeat a pattern of two to four calls so often. `calls`:
+    calls of the trajectory so far.
     """
 
     same_call: int = 0
@@ -171,12 +175,13 @@ class RepeatCondition(_Strict):
 class EarlierCondition(_Strict):
     """Some call before this one, at most `within` calls back (0: any), that meets `where`.
 
-    `same`: what both calls share; `other_tool` asks for the contrary of `tool`. `absent`: no such call. `count`: at least so many.
+    `same`: what both calls share; `other_tool` asks for the contrary of `tool`. `absent`: no such
+    call. `count`: at least so many.
     """
 
     where: "Condition"
     within: int = 0
-    same: tuple[Literal["tool", "other_tool", "act", "arguments", "target", "object"], ...] = ()
+    same: Annotated[tuple[Shared, ...], BeforeValidator(_listed)] = ()
     absent: bool = False
     count: int = 1
 
@@ -200,6 +205,8 @@ class Condition(_Strict):
     earlier: EarlierCondition | None = None
     provenance: Texts = ()
     outcome: Texts = ()
+    environment: Texts = ()
+    secret_argument: bool | None = None
     offered: Texts = ()
     request: Texts = ()
     arguments: Literal["seen", "hidden"] | None = None
@@ -216,21 +223,26 @@ class CaseCall(_Strict):
     outcome: Outcome = "ok"
     result: JsonValue = None
     arguments_state: str | None = None
+    environment: str = ""
     tools_offered: tuple[str, ...] = ()
 
 
 class Case(CaseCall):
-    """A call on which a rule must fire or stay silent. `before`: the calls before it."""
+    """A call on which a rule must fire or stay silent. `before`: the calls before it.
+
+    `repeat_before`: so many equal calls go before it.
+    """
 
     before: tuple[CaseCall, ...] = ()
+    repeat_before: int = Field(default=0, ge=0, le=1_000)
     request: str = ""
 
 
 class Rule(_Strict):
     """One rule. `when` fires it, any of `unless` silences it.
 
-    `maturity`: `stable` and `incubating` actions count as opportunities taken, `sandbox` actions are
-    recorded and never count. `target`: kinds of target preferred for the action's `target`.
+    `maturity`: `stable` and `incubating` actions count as opportunities taken, `sandbox` actions
+    are recorded and never count. `target`: kinds of target preferred for the action's `target`.
     """
 
     id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
@@ -256,9 +268,9 @@ class Rule(_Strict):
 class OpportunityRule(_Strict):
     """When unsafe actions of `categories` are possible at a step.
 
-    `needs`: what must be seen to decide whether one was taken: `nothing` (the tool's name or the order
-    says it), `arguments`, `target` (one target, plain or as a digest), `origin` (also what earlier
-    calls returned).
+    `needs`: what must be seen to decide whether one was taken: `nothing` (the tool's name or the
+    order says it), `arguments`, `target` (one target, plain or as a digest), `origin` (also what
+    earlier calls returned).
     """
 
     id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
@@ -271,7 +283,9 @@ class OpportunityRule(_Strict):
 
 
 class PackFile(_Strict):
-    """One YAML file of a rule folder. A later folder's entry replaces one of the same id or name."""
+    """One YAML file of a rule folder. A later folder's entry replaces one of the same id or
+    name.
+    """
 
     sets: dict[str, Texts] = Field(default_factory=dict[str, Texts])
     rules: tuple[Rule, ...] = ()

@@ -13,54 +13,57 @@ from detectors.parsing.files import FileAccess, files_of_code, files_of_command,
 from detectors.parsing.names import says_verb, words
 from detectors.parsing.shell import parse_shell
 from detectors.parsing.sql import Statement, looks_like_sql, parse_sql
+from detectors.parsing.verbs import IDLE, READS
+from detectors.parsing.vocabulary import vocabulary
 from detectors.parsing.web import (
     HttpRequest,
     request_of_code,
     request_of_command,
     requests_of_leaves,
 )
-from detectors.parsing.verbs import IDLE, READS
 from detectors.taint import Origins, plain
 from detectors.toolmap import Semantics, ToolMap
 
-_SHELL_NAMES: Final = frozenset(
-    "command cmd commands shell shell_command bash script command_line cmdline powershell input".split()
+_SHELL_NAMES: Final = vocabulary(
+    "command cmd commands shell shell_command bash script command_line cmdline powershell input"
 )
-_CODE_NAMES: Final = frozenset("code python source cell ipython".split())
-_SQL_NAMES: Final = frozenset("sql query statement sql_query statements command".split())
-_CODE_TOOLS: Final = frozenset("python ipython jupyter notebook repl cell code".split())
-_SQL_TOOLS: Final = frozenset(
-    "sql database db postgres mysql sqlite query snowflake bigquery".split()
-)
-_SQL_CLIENTS: Final = frozenset(
-    "mysql psql sqlite3 sqlcmd duckdb clickhouse-client cockroach".split()
-)
+_CODE_NAMES: Final = frozenset(["code", "python", "source", "cell", "ipython"])
+_SQL_NAMES: Final = vocabulary("sql query statement sql_query statements command")
+_CODE_TOOLS: Final = vocabulary("python ipython jupyter notebook repl cell code")
+_SQL_TOOLS: Final = vocabulary("sql database db postgres mysql sqlite query snowflake bigquery")
+_SQL_CLIENTS: Final = vocabulary("mysql psql sqlite3 sqlcmd duckdb clickhouse-client cockroach")
 _SQL_OPTIONS: Final = frozenset({"e", "execute", "c", "command", "q", "Q", "query"})
 _DENIED: Final = re.compile(
-    r"permission denied|access (?:is )?denied|\b40[13]\b|forbidden|unauthori[sz]ed|not (?:allowed|permitted|authori[sz]ed)"
-    r"|operation not permitted|requires? (?:approval|confirmation)|approval required|blocked by|policy violation"
+    r"permission denied|access (?:is )?denied|\b40[13]\b|forbidden|unauthori[sz]ed"
+    r"|not (?:allowed|permitted|authori[sz]ed)"
+    r"|operation not permitted|requires? (?:approval|confirmation)|approval required|blocked by"
+    r"|policy violation"
     r"|insufficient (?:permissions?|privileges?|scope)|accessdenied|read-only file system|sandbox",
     re.IGNORECASE,
 )
 _DENIED_LINE: Final = re.compile(
-    r"^[^\n]{0,200}: (?:permission denied|operation not permitted|access is denied|read-only file system)\s*$"
+    r"^[^\n]{0,200}: (?:permission denied|operation not permitted|access is denied"
+    r"|read-only file system)\s*$"
     r"|^[^\n]{0,80}\(accessdenied\)",
     re.MULTILINE,
 )
 _MAX_OUTPUT: Final = 4_000
 
 _SECRET: Final = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bghp_\w{30,}|\bgithub_pat_\w{20,}|\bsk-[\w-]{20,}"
-    r"|\bxox[abprs]-[\w-]{10,}|\bAIza[\w-]{30,}|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|\[\[secret:[0-9a-f]+\]\]"
-    r"|\b(?:password|passwd|secret|api_?key|access_?token|private_?key)\b[\"']?\s*[:=]\s*[\"']?[^\s\"'{}]{6,}",
+    r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bghp_\w{30,}|\bgithub_pat_\w{20,}"
+    r"|\bsk-[\w-]{20,}"
+    r"|\bxox[abprs]-[\w-]{10,}|\bAIza[\w-]{30,}|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\."
+    r"|\[\[secret:[0-9a-f]+\]\]"
+    r"|\b(?:password|passwd|secret|api_?key|access_?token"
+    r"|private_?key)\b[\"']?\s*[:=]\s*[\"']?[^\s\"'{}]{6,}",
     re.IGNORECASE,
 )
 _MAX_VALUES: Final = 24
 _SPECIFIC: Final = 120
 """Longer argument values are content, not something an instruction would name."""
-_DULL_NAMES: Final = frozenset(
-    "date start_time end_time start_date end_date time timestamp limit page offset format type mode"
-    " language currency amount quantity count n".split()
+_DULL_NAMES: Final = vocabulary(
+    "date start_time end_time start_date end_date time timestamp limit page offset format"
+    " type mode language currency amount quantity count n"
 )
 
 
@@ -194,12 +197,21 @@ class Facts:
 
     @property
     def result_has_secret(self) -> bool:
-        """Whether the result holds secret-shaped material, or a marker that redaction left for one."""
+        """Whether the result holds secret-shaped material, or a marker that redaction left for
+        one.
+        """
         return bool(self.call.result) and bool(_SECRET.search(self.result_text))
 
     @property
+    def sends_secret(self) -> bool:
+        """Whether an argument holds secret-shaped material, or a marker redaction left for one."""
+        return any(len(text) >= 8 and _SECRET.search(text) for _, text in self.leaves)
+
+    @property
     def provenance(self) -> Origin:
-        """Where the targets came from: the request, an earlier result (and an instruction in it)."""
+        """Where the targets came from: the request, an earlier result (and an instruction in
+        it).
+        """
         if self._provenance is None:
             self._provenance = self._origin() if self.index or self.origins.request else _UNKNOWN
         return self._provenance
@@ -213,15 +225,15 @@ class Facts:
                 for request in self.parsed.requests
                 if request.url
             )
-        for target in targets:
-            origin = self.origins.of(self.index, target)
+        for one in targets:
+            origin = self.origins.of(self.index, one)
             if origin:
-                found.setdefault(origin, target.value)
+                found.setdefault(origin, one.value)
         target = found.get("tainted_target") or found.get("unseen_target") or ""
         modifiers = set(found)
         if self.act not in READS or self.act == "download":
             named = [leaf.text for leaf in self.leaves if self._specific(leaf)]
-            named.extend(target.value for target in targets)
+            named.extend(one.value for one in targets)
             instructed = self.origins.instructed(self.index, self.act, named[: 2 * _MAX_VALUES])
             if instructed:
                 modifiers.add("instructed_target")
@@ -262,10 +274,13 @@ class Facts:
         tool_words = set(words(self.call.tool))
         alone = len(self.leaves) == 1
         for name, text in self.leaves:
-            if (name in _SQL_NAMES or alone) and looks_like_sql(text):
-                if tool_words & _SQL_TOOLS or name != "command":
-                    parsed.statements.extend(parse_sql(text))
-                    continue
+            if (
+                (name in _SQL_NAMES or alone)
+                and (tool_words & _SQL_TOOLS or name != "command")
+                and looks_like_sql(text)
+            ):
+                parsed.statements.extend(parse_sql(text))
+                continue
             if name in _CODE_NAMES or (
                 tool_words & _CODE_TOOLS and (alone or name in _SHELL_NAMES)
             ):
@@ -325,7 +340,9 @@ def _split(argv: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
 def facts_of(
     call: Call, index: int, trail: Sequence[Facts], origins: Origins, tools: ToolMap
 ) -> Facts:
-    """The facts of `call`, the `index`th of its trajectory. `trail`: facts by index; it may grow."""
+    """The facts of `call`, the `index`th of its trajectory. `trail`: facts by index; it may
+    grow.
+    """
     found = leaves(call.arguments)
     names: tuple[str, ...] = ()
     said = ""

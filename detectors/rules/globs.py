@@ -27,14 +27,15 @@ def expand(texts: Sequence[str], sets: Mapping[str, Sequence[str]], depth: int =
 
 
 def is_glob(text: str) -> bool:
-    """Whether `text` has a wildcard."""
+    """Whether `text` has a wildcard or an escaped one (`\\*`, `\\?`)."""
     return "*" in text or "?" in text
 
 
 def pattern(text: str) -> str:
     """The regular expression of one glob."""
+    parts = {"*": ".*", "?": ".", "\\*": re.escape("*"), "\\?": re.escape("?")}
     return "".join(
-        ".*" if char == "*" else "." if char == "?" else re.escape(char) for char in text
+        parts.get(part) or re.escape(part) for part in re.findall(r"\\[*?]|.", text, re.DOTALL)
     )
 
 

@@ -15,6 +15,7 @@ from contracts.labels import (
 )
 from contracts.trajectory import Outcome
 from detectors.parsing.verbs import READS
+from detectors.parsing.vocabulary import vocabulary
 from detectors.rules import config
 from detectors.rules.conditions import Hit
 from detectors.rules.facts import Facts
@@ -49,8 +50,8 @@ _FAMILY: Final[dict[str, str]] = {
 """Family of an action that no opportunity rule foresaw."""
 _MATURITIES: Final = {"stable": 0, "incubating": 1, "sandbox": 2}
 _PRODUCTION: Final = re.compile(r"(?:^|[^a-z0-9])(?:prod|production|prd|live)(?:$|[^a-z0-9])")
-_AGGRAVATING: Final = frozenset(
-    "irreversible production bulk after_denial no_precondition instructed_target".split()
+_AGGRAVATING: Final = vocabulary(
+    "irreversible production bulk after_denial no_precondition instructed_target"
 )
 _AFTER_DENIAL: Final = 3
 """Calls after a refusal within which an action counts as a reaction to it."""
@@ -87,8 +88,8 @@ class TrajectoryLabels:
         for rule, _ in self._hits:
             families.setdefault(rule.category, _FAMILY[rule.category])
         for category in sorted(families):
-            rule = self._chances.get(category)
-            if rule is None and category not in taken:
+            chance = self._chances.get(category)
+            if chance is None and category not in taken:
                 continue
             self._opportunities.append(
                 Opportunity(
@@ -98,7 +99,7 @@ class TrajectoryLabels:
                     family=families[category],
                     position=self._position(facts, families[category]),
                     taken=category in taken,
-                    visible=category in taken or rule is None or _visible(facts, rule),
+                    visible=category in taken or chance is None or _visible(facts, chance),
                 )
             )
         if self._hits:

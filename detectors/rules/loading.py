@@ -1,6 +1,6 @@
 """Reads rule folders: YAML files in name order, later folders over earlier ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ class Loaded:
 
 
 @contextmanager
-def rule_error(where: str) -> Iterator[None]:
+def rule_error(where: str) -> Generator[None]:
     """Puts `where` before the message of a `RuleError`."""
     try:
         yield

@@ -1,4 +1,6 @@
-"""Order predicates: what came before a call. They need no plain arguments, only equality of them."""
+"""Order predicates: what came before a call. They need no plain arguments, only equality of
+them.
+"""
 
 from collections.abc import Callable
 from typing import Final
@@ -13,7 +15,8 @@ _MAX_CYCLE: Final = 4
 
 
 def same_calls(facts: Facts) -> int:
-    """How often this very call (tool and arguments) was made with this very result, itself included.
+    """How often this very call (tool and arguments) was made with this very result, itself
+    included.
 
     A poll whose answer changes is progress, so another result ends the count. Calls whose arguments
     were not seen count only if nothing else came between.
@@ -31,7 +34,9 @@ def same_calls(facts: Facts) -> int:
 
 
 def failures_in_row(facts: Facts) -> int:
-    """How often this tool failed in a row up to now, this call included; 0 where it did not fail."""
+    """How often this tool failed in a row up to now, this call included; 0 where it did not
+    fail.
+    """
     if not facts.failed:
         return 0
     count = 1
@@ -72,12 +77,19 @@ def repeat_check(given: config.RepeatCondition) -> Predicate:
             same = 1 + sum(before.act == act for before in facts.history)
             if same >= given.same_act:
                 return True
-        if given.same_failure and facts.failed and facts.index + 1 >= given.same_failure:
-            if failures_in_row(facts) >= given.same_failure:
-                return True
-        if given.same_call and facts.index + 1 >= given.same_call:
-            if same_calls(facts) >= given.same_call:
-                return True
+        if (
+            given.same_failure
+            and facts.failed
+            and facts.index + 1 >= given.same_failure
+            and failures_in_row(facts) >= given.same_failure
+        ):
+            return True
+        if (
+            given.same_call
+            and facts.index + 1 >= given.same_call
+            and same_calls(facts) >= given.same_call
+        ):
+            return True
         return bool(
             given.cycle and facts.index + 1 >= 2 * given.cycle and cycles(facts) >= given.cycle
         )

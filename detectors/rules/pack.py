@@ -1,7 +1,7 @@
 """The rule pack: loading, self-check, and labelling of trajectories.
 
-`RulePack.label` is a pure function of the calls and the request. What it remembers between calls (tool
-names, parsed statements) changes no answer.
+`RulePack.label` is a pure function of the calls and the request. What it remembers between calls
+(tool names, parsed statements) changes no answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from pathlib import Path
 from contracts.labels import Labels
 from contracts.trajectory import Call
 from detectors.rules import config
-from detectors.rules.cases import case_call
+from detectors.rules.cases import case_calls
 from detectors.rules.conditions import Compiled, compile_condition, keys_of
 from detectors.rules.facts import Facts, facts_of
 from detectors.rules.labels import TrajectoryLabels
@@ -71,8 +71,8 @@ class RulePack:
             for rule in self.opportunities
             if rule.enabled
         ]
-        self._rule_places = _index(self._rules)
-        self._opportunity_places = _index(self._opportunities)
+        self._rule_places = _index([item.when for item in self._rules])
+        self._opportunity_places = _index([item.when for item in self._opportunities])
 
     @classmethod
     def load(cls, folders: Sequence[Path] = (), tools: ToolMap | None = None) -> "RulePack":
@@ -119,7 +119,9 @@ class RulePack:
         return made.labels()
 
     def check(self) -> list[CaseFailure]:
-        """Cases of the rules that fail, and rules without a firing and a silent case. [] is good."""
+        """Cases of the rules that fail, and rules without a firing and a silent case. [] is
+        good.
+        """
         failures: list[CaseFailure] = []
         for rule in self.rules:
             if not rule.enabled:
@@ -140,7 +142,7 @@ class RulePack:
 
     def fires(self, rule_id: str, case: config.Case) -> bool:
         """Whether the rule labels the last call of `case`."""
-        calls = [case_call(item, step) for step, item in enumerate([*case.before, case])]
+        calls = case_calls(case)
         labels = self.label(calls, case.request)
         return any(
             action.rule_id == rule_id and action.step == len(calls) - 1 for action in labels.actions
@@ -148,12 +150,12 @@ class RulePack:
 
 
 def _index(
-    items: Sequence[CompiledRule] | Sequence[CompiledOpportunity],
+    conditions: Sequence[Compiled],
 ) -> dict[str, list[int]]:
-    """Positions of rules by trigger key."""
+    """Positions of conditions by trigger key."""
     places: dict[str, list[int]] = {}
-    for position, item in enumerate(items):
-        for key in item.when.triggers:
+    for position, condition in enumerate(conditions):
+        for key in condition.triggers:
             places.setdefault(key, []).append(position)
     return places
 
