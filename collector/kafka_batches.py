@@ -156,15 +156,19 @@ class _GuardedRecords(_PartitionRecords):  # type: ignore[misc]  # kafka-python 
                     record.offset, record.timestamp, record.value, batch.leader_epoch
                 )
             # The batch keeps its last offset where compaction removed the last record.
-            self.next_fetch_offset = batch.next_offset
+            self.next_fetch_offset = max(first, batch.next_offset)
         self.drain()
 
     def _read(self, batch: _Batch) -> Sequence[_Record]:
-        """All records of a batch; none of one that is aborted or holds a transaction marker."""
+        """All records of a batch; none of one that is before the position, is aborted or holds a
+        transaction marker.
+        """
         if batch.magic < 2:
             raise BatchUnreadable(f"message format v{batch.magic} of before Kafka 0.11")
         if not batch.validate_crc():
             raise BatchUnreadable("checksum does not match")
+        if batch.next_offset <= self.next_fetch_offset:
+            return ()
         if batch.has_producer_id():
             self._consume_aborted_transactions_up_to(batch.last_offset)
             if self._contains_abort_marker(batch):
