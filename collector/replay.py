@@ -152,17 +152,21 @@ def _payloads(
 
 
 def _documents(stream: io.BufferedReader, name: str, tally: Tally) -> Iterator[bytes]:
-    """The lines, or the whole where the first line is not a document by itself."""
+    """The lines, or the whole where its first line is no document by itself."""
+    too_large = f"one payload of more than {PAYLOAD_BYTES} bytes"
     by_line = _suffix(name) == ".jsonl"
     while line := stream.readline(PAYLOAD_BYTES + 1):
         text = line.strip()
-        if not by_line and text:
-            by_line = text.startswith(b"{") and text.endswith(b"}")
-            if not by_line:
-                line += stream.read(PAYLOAD_BYTES + 1 - len(line))
-                text = line.strip()
+        by_line = by_line or (text.startswith(b"{") and text.endswith(b"}"))
+        if text and not by_line:
+            whole = line + stream.read(PAYLOAD_BYTES + 1 - len(line))
+            if len(whole) > PAYLOAD_BYTES:
+                tally.cannot_read(name, too_large)
+            else:
+                yield whole.strip()
+            return
         if len(line) > PAYLOAD_BYTES:
-            tally.cannot_read(name, f"one payload of more than {PAYLOAD_BYTES} bytes")
+            tally.cannot_read(name, too_large)
             while line and not line.endswith(b"\n"):
                 line = stream.readline(PAYLOAD_BYTES)
         elif text:
