@@ -11,12 +11,12 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from contracts.errors import BaselineError
+from detectors.mixture import mixture_of, over_cells, over_tilts
 from detectors.sequential import (
     CATEGORIES,
     Flags,
@@ -26,7 +26,6 @@ from detectors.sequential import (
     Settings,
     log_increments,
     shiryaev_roberts,
-    tilt_shares,
 )
 from detectors.threshold import guaranteed
 from detectors.upper_hazard import (
@@ -285,31 +284,6 @@ def steps_of(
     return key // (CATEGORIES * cells), key % (CATEGORIES * cells), totals
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Mixture:
-    """Logs of weights, `-inf` for none: of cells (categories, cells), of tilts (cells, tilts)."""
-
-    cells: Floats
-    tilts: Floats
-    linear: Floats
-
-
-@lru_cache(maxsize=256)
-def _mixture(calibration: Calibration, settings: Settings) -> _Mixture:
-    part = np.ones(calibration.cells, np.int64)
-    part[ALL] = 0
-    with np.errstate(divide="ignore"):
-        shares = np.log(tilt_shares(settings.tilts))[part]
-        return _Mixture(np.log(calibration.weight), shares, calibration.weight)
-
-
-def mixture_weights(calibration: Calibration, settings: Settings) -> Floats:
-    """Weight of every e-detector in its category's statistic; (categories, cells, tilts)."""
-    mixture = _mixture(calibration, settings)
-    weights: Floats = np.exp(mixture.cells[:, :, None] + mixture.tilts)
-    return weights
-
-
 def _walk(
     state: DetectorState,
     old: DetectorState,
@@ -326,15 +300,15 @@ def _walk(
     cusum, start = state.cusum.reshape(-1, tilts), state.start.reshape(-1, tilts)
     seen, clock = state.seen.reshape(-1), old.counts[CLOCK].copy()
     mixture, gate, limit = (
-        _mixture(calibration, settings),
+        mixture_of(calibration, settings),
         settings.mode == "gate",
         guaranteed(settings),
     )
-    inner = _over_tilts(state.log_e if gate else state.log_m, mixture.tilts)
+    inner = over_tilts(state.log_e if gate else state.log_m, mixture.tilts)
     flat, shares = inner.reshape(-1), mixture.tilts[places % cells]
     held = (mixture.linear * state.seen).sum(axis=1)
     pending: Floats = 0.0 * clock if gate else clock - held
-    current = _over_cells(inner, pending, mixture.cells)
+    current = over_cells(inner, pending, mixture.cells)
     evidence, alarmed = np.empty(ticks.shape), np.zeros(ticks.shape, np.bool_)
     for i in range(len(ticks)):
         low, high = ends[i], ends[i + 1]
@@ -349,11 +323,11 @@ def _walk(
             rise = cusum[here]
             start[here] = np.where(rise <= 0, number, start[here])
             cusum[here] = np.maximum(rise, 0.0) + step
-            flat[here] = _over_tilts(total if gate else risen, shares[low:high])
+            flat[here] = over_tilts(total if gate else risen, shares[low:high])
             if not gate:
                 held = (mixture.linear[touched] * state.seen[touched]).sum(axis=1)
                 pending[touched] = clock[touched] - held
-            value = _over_cells(inner[touched], pending[touched], mixture.cells[touched])
+            value = over_cells(inner[touched], pending[touched], mixture.cells[touched])
             current[touched] = value
             if value.max() >= limit:
                 new = touched[(value >= limit) & (state.counts[ALARM_AT, touched] == 0)]
@@ -364,34 +338,14 @@ def _walk(
     return evidence / math.log(10), alarmed
 
 
-def _over_tilts(log_values: Floats, log_shares: Floats) -> Floats:
-    """Log of the weighted sum over the last axis; -inf where all are nothing."""
-    terms = log_values + log_shares
-    top: Floats = terms.max(axis=-1)
-    shift = np.where(top == -np.inf, 0.0, top)
-    with np.errstate(divide="ignore"):
-        out: Floats = np.log(np.exp(terms - shift[..., None]).sum(axis=-1))
-    return out + shift
-
-
-def _over_cells(inner: Floats, pending: Floats, log_weight: Floats) -> Floats:
-    """Log of the weighted sum over cells, plus the starts since each was last advanced, which have
-    no increments yet; (categories,). 0 where there is nothing.
-    """
-    value = _over_tilts(inner, log_weight)
-    with np.errstate(divide="ignore"):
-        value = np.logaddexp(value, np.log(np.maximum(pending, 0.0)))
-    return np.where(value == -np.inf, 0.0, value)
-
-
 def statistic(state: DetectorState, calibration: Calibration, settings: Settings) -> Floats:
     """Log of every category's statistic; (categories,). 0 before the first opportunity."""
-    mixture = _mixture(calibration, settings)
+    mixture = mixture_of(calibration, settings)
     clock = state.counts[CLOCK].astype(np.float64)
     if settings.mode == "gate":
-        return _over_cells(_over_tilts(state.log_e, mixture.tilts), 0.0 * clock, mixture.cells)
+        return over_cells(over_tilts(state.log_e, mixture.tilts), 0.0 * clock, mixture.cells)
     pending = clock - (mixture.linear * state.seen).sum(axis=1)
-    return _over_cells(_over_tilts(state.log_m, mixture.tilts), pending, mixture.cells)
+    return over_cells(over_tilts(state.log_m, mixture.tilts), pending, mixture.cells)
 
 
 def rearm(state: DetectorState, category: int) -> DetectorState:

@@ -11,7 +11,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from detectors.detector import mixture_weights, sieve, steps_of
+from detectors.detector import sieve, steps_of
+from detectors.mixture import mixture_weights
 from detectors.sequential import Integers, Opportunities, Settings
 from detectors.threshold import guaranteed
 from detectors.upper_hazard import Calibration, cells_of, joined, repeated, upper_hazards

@@ -147,11 +147,13 @@ def log_increments(upper: Floats, taken: Flags, tilts: Sequence[float]) -> Float
     """Log e-value of each opportunity under each tilt; shape (n, tilts).
 
     exp(theta x) / (1 + u (exp(theta) - 1)), with mean <= 1 for x ~ Bernoulli(p), p <= u: the bet
-    1 + lambda (x - u) with lambda = (e^theta - 1) / (1 + u (e^theta - 1)).
+    1 + lambda (x - u) with lambda = (e^theta - 1) / (1 + u (e^theta - 1)). What u = 0 forbids and
+    yet happened settles the matter: e^1000.
     Source: Waudby-Smith & Ramdas 2023, section 2; Shin, Ramdas & Rinaldo 2022, section 3.
     """
     odds = np.asarray(tilts, np.float64)
     gain = np.where(taken[:, None], np.log(odds)[None, :], 0.0)
+    gain[taken & (upper <= 0)] = 1000.0
     return gain - np.log1p(upper[:, None] * (odds - 1.0)[None, :])
 
 

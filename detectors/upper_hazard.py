@@ -43,6 +43,9 @@ log(1 / weight) / KL opportunities: 0.70 for the whole costs 4 % at an ARL of 5,
 one of ten contexts pays 4.1 nats, of which log(10) is the price of not knowing which."""
 
 
+LEAST_HAZARD = 1e-6
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
     """Observed against expected of a reference's cross-fitted hazards; arrays (categories, cells).
@@ -187,11 +190,14 @@ def joined(batch: Sequence[Opportunities]) -> tuple[Opportunities, Integers]:
 def upper_hazards(
     calibration: Calibration, category: Integers, hazard: Floats, cells: Integers, tau: float
 ) -> Floats:
-    """u_t = min(1, h_t * max over its cells of rho_c * (1 + tau)), or the ceiling; shape (n,)."""
+    """u_t = min(1, h_t * max over its cells of rho_c * (1 + tau)), or the ceiling; shape (n,).
+
+    A learned hazard counts as at least `LEAST_HAZARD`: no model can know that nothing ever happens.
+    """
     if calibration.declared:
         return np.minimum(1.0, calibration.ceiling[category])
     rho: Floats = calibration.upper[category[:, None], cells].max(axis=1, initial=0.0)
-    return np.minimum(1.0, hazard * rho * (1.0 + tau))
+    return np.minimum(1.0, np.maximum(hazard, LEAST_HAZARD) * rho * (1.0 + tau))
 
 
 def ceiling(limits: Mapping[int, float]) -> Calibration:

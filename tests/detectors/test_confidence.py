@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.confidence import kl, needed_opportunities, rate_interval, wilson_interval
 
 
+@settings(deadline=None)  # the first call imports scipy.optimize
 @given(taken=st.integers(0, 200), rest=st.integers(0, 2000), alpha=st.floats(1e-6, 0.5))
 def test_interval_holds_the_observed_rate(taken: int, rest: int, alpha: float) -> None:
     low, high = rate_interval(taken, taken + rest, alpha)
