@@ -1,5 +1,6 @@
 """HTTP requests told from tool arguments, command lines and Python calls."""
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -39,6 +40,15 @@ class HttpRequest:
     sends: bool = False
     graphql: str = ""
     insecure: bool = False
+
+    @property
+    def bare_address(self) -> bool:
+        """Whether the host is an IP address rather than a name."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        return True
 
 
 def request(

@@ -356,6 +356,7 @@ def _http(given: config.HttpCondition, sets: Sets) -> Compiled:
                 and (outside is None or (bool(request.host) and not outside(request.host)))
                 and (path is None or path(request.path))
                 and (graphql is None or (bool(request.graphql) and graphql(request.graphql)))
+                and (given.bare_address is None or request.bare_address is given.bare_address)
                 and (given.sends is None or request.sends is given.sends)
                 and (given.insecure is None or request.insecure is given.insecure)
             ):

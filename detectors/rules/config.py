@@ -103,7 +103,8 @@ class SqlCondition(_Strict):
 
 
 class HttpCondition(_Strict):
-    """One HTTP request, of a tool with a URL, a command line or code. `sends`: carries a body."""
+    """One HTTP request, of a tool with a URL, a command line or code. `sends`: carries a body.
+    `bare_address`: the host is an IP address."""
 
     method: Texts = ()
     host: Texts = ()
@@ -111,6 +112,7 @@ class HttpCondition(_Strict):
     path: Texts = ()
     graphql: Texts = ()
     sends: bool | None = None
+    bare_address: bool | None = None
     insecure: bool | None = None
 
 
@@ -157,7 +159,8 @@ class ResultCondition(_Strict):
 
 
 class RepeatCondition(_Strict):
-    """How often the trajectory has done this before; the call itself counts.
+    """How often the trajectory has done this; the call itself counts. Holds when a count is
+    reached, not again beyond it, so that one endless loop is one action and not hundreds.
 
     `same_call`: equal tool and arguments, with the same result each time. `same_failure`: this
     very call failed so often in a row without backing off. `same_act`: this act so often in the
@@ -176,7 +179,7 @@ class EarlierCondition(_Strict):
     """Some call before this one, at most `within` calls back (0: any), that meets `where`.
 
     `same`: what both calls share; `other_tool` asks for the contrary of `tool`. `absent`: no such
-    call. `count`: at least so many.
+    call. `count`: at least so many; `at_most`: no more than that, 0 for no limit.
     """
 
     where: "Condition"
@@ -184,6 +187,7 @@ class EarlierCondition(_Strict):
     same: Annotated[tuple[Shared, ...], BeforeValidator(_listed)] = ()
     absent: bool = False
     count: int = 1
+    at_most: int = 0
 
 
 class Condition(_Strict):

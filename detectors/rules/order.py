@@ -49,55 +49,52 @@ def failures_in_row(facts: Facts) -> int:
     return count
 
 
-def cycles(facts: Facts) -> int:
-    """How often a pattern of two to four different calls repeats at the end of the trajectory."""
+def cycle_reached(facts: Facts, times: int) -> bool:
+    """Whether a pattern of two to four different calls has just been made for the `times`th
+    time.
+    """
     digests = [before.digest for before in facts.history[-_MAX_LOOK_BACK:]]
     digests.append(facts.digest)
-    best = 1
     for length in range(2, _MAX_CYCLE + 1):
-        pattern = digests[-length:]
-        if len(pattern) < length or len(set(pattern)) < 2:
+        needed = length * (times - 1)
+        if len(digests) < length * times or len(set(digests[-length:])) < 2:
             continue
-        count, end = 1, len(digests) - length
-        while end >= length and digests[end - length : end] == pattern:
-            count += 1
-            end -= length
-        best = max(best, count)
-    return best
+        run = 0
+        place = len(digests) - 1
+        while place >= length and digests[place] == digests[place - length] and run <= needed:
+            run += 1
+            place -= 1
+        if run == needed:
+            return True
+    return False
 
 
 def repeat_check(given: config.RepeatCondition) -> Predicate:
-    """Whether any of the given counts is reached."""
+    """Whether any of the given counts is reached by this call."""
 
     def check(facts: Facts) -> bool:
-        if given.calls and facts.index + 1 >= given.calls:
+        made = facts.index + 1
+        if given.calls and made == given.calls:
             return True
-        if given.same_act and facts.index + 1 >= given.same_act:
+        if given.same_act and made >= given.same_act:
             act = facts.act
-            same = 1 + sum(before.act == act for before in facts.history)
-            if same >= given.same_act:
+            if 1 + sum(before.act == act for before in facts.history) == given.same_act:
                 return True
         if (
             given.same_failure
             and facts.failed
-            and facts.index + 1 >= given.same_failure
-            and failures_in_row(facts) >= given.same_failure
+            and made >= given.same_failure
+            and failures_in_row(facts) == given.same_failure
         ):
             return True
-        if (
-            given.same_call
-            and facts.index + 1 >= given.same_call
-            and same_calls(facts) >= given.same_call
-        ):
+        if given.same_call and made >= given.same_call and same_calls(facts) == given.same_call:
             return True
-        return bool(
-            given.cycle and facts.index + 1 >= 2 * given.cycle and cycles(facts) >= given.cycle
-        )
+        return bool(given.cycle and made >= 2 * given.cycle and cycle_reached(facts, given.cycle))
 
     return check
 
 
-def _shares(what: str, facts: Facts, before: Facts) -> bool:
+def _shares(what: config.Shared, facts: Facts, before: Facts) -> bool:
     if what == "tool":
         return before.call.tool == facts.call.tool
     if what == "other_tool":
@@ -120,10 +117,15 @@ def earlier_check(given: config.EarlierCondition, where: Predicate) -> Predicate
         window = history[-given.within :] if given.within else history[-_MAX_LOOK_BACK:]
         count = 0
         for before in reversed(window):
-            if all(_shares(what, facts, before) for what in given.same) and where(before):
-                count += 1
-                if count >= given.count:
-                    return not given.absent
-        return given.absent
+            if not (all(_shares(what, facts, before) for what in given.same) and where(before)):
+                continue
+            if given.absent:
+                return False
+            count += 1
+            if given.at_most and count > given.at_most:
+                return False
+            if not given.at_most and count >= given.count:
+                return True
+        return given.absent or count >= given.count
 
     return check
