@@ -13,6 +13,7 @@ from contracts.labels import Labels
 from contracts.ports import Changes
 from contracts.trajectory import Trajectory
 from storage.columns import BLOB, TEXT, Shape
+from storage.places import Places
 from storage.rows import (
     ACTIONS,
     ALERTS,
@@ -42,13 +43,15 @@ REWRITTEN = ("data.calls", "data.actions", "data.opportunities", "data.members")
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """`appended`: (table, rows) that carry the commit's number; `plain`: (table, rows, verb) that
-    do not; `touched`: trajectory ids whose stored rows go first.
+    do not; `touched`: trajectory ids whose stored rows go first; `traces`: ids of traces with new
+    rows.
     """
 
     appended: tuple[tuple[str, pa.Table], ...]
     plain: tuple[tuple[str, pa.Table, str], ...]
     conflicts: pa.Table | None
-    touched: pa.Table | None
+    touched: tuple[str, ...]
+    traces: tuple[str, ...]
     duplicates: int
 
 
@@ -69,7 +72,7 @@ def encode(changes: Changes) -> Encoded:
         log.trace_id for log in changes.logs if log.trace_id
     }
     if traces:
-        appended.append(("data.traces", pa.table({"trace_id": TEXT.build(sorted(traces))})))
+        appended.append(("data.traces", pa.table({"trace_id": TEXT.build(list(traces))})))
     members = [(trace, t.trajectory_id) for t in trajectories.values() for trace in t.trace_ids]
     if members:
         names = ("trace_id", "trajectory_id")
@@ -104,12 +107,12 @@ def encode(changes: Changes) -> Encoded:
             }
         )
         plain.append(("data.detector_states", states, "INSERT OR REPLACE"))
-    touched = sorted({*trajectories, *changes.removed})
     return Encoded(
         tuple(appended),
         tuple(plain),
         SPANS.arrow(changes.conflicts) if changes.conflicts else None,
-        pa.table({"trajectory_id": TEXT.build(touched)}) if touched else None,
+        tuple({*trajectories, *changes.removed}),
+        tuple(traces),
         changes.duplicates,
     )
 
@@ -129,8 +132,14 @@ def _summary(trajectory: Trajectory, labels: Labels) -> TrajectorySummary:
     )
 
 
-def apply(connection: duckdb.DuckDBPyConnection, encoded: Encoded) -> None:
-    """Write a batch. The caller has begun the transaction and commits it."""
+def apply(
+    connection: duckdb.DuckDBPyConnection, encoded: Encoded, places: Places | None = None
+) -> int:
+    """Write a batch; its number. The caller has begun the transaction and commits it.
+
+    `places`: to be told by `places.wrote` once it is durable.
+    """
+    places = places or Places()
     connection.execute(
         "UPDATE data.totals SET value = value + if(name = 'batch', 1, ?) "
         "WHERE name IN ('batch', 'duplicates')",
@@ -139,8 +148,12 @@ def apply(connection: duckdb.DuckDBPyConnection, encoded: Encoded) -> None:
     ((batch,),) = connection.execute(
         "SELECT value FROM data.totals WHERE name = 'batch'"
     ).fetchall()
-    if encoded.touched is not None:
-        _forget(connection, encoded.touched)
+    if encoded.touched:
+        old = places.batches(connection, encoded.touched)
+        if old is not None:
+            _forget(connection, encoded.touched, *old)
+    if encoded.traces:
+        places.add_traces(connection, encoded.traces)
     for table, rows in encoded.appended:
         insert(connection, table, rows, select=f"*, {batch} AS batch")
     if encoded.conflicts is not None:
@@ -153,18 +166,15 @@ def apply(connection: duckdb.DuckDBPyConnection, encoded: Encoded) -> None:
         )
     for table, rows, verb in encoded.plain:
         insert(connection, table, rows, verb)
+    return int(batch)
 
 
-def _forget(connection: duckdb.DuckDBPyConnection, touched: pa.Table) -> None:
-    """Delete what is stored of the touched trajectories; new ones cost one look-up."""
-    connection.register("touched", touched)
+def _forget(
+    connection: duckdb.DuckDBPyConnection, touched: Sequence[str], first: int, last: int
+) -> None:
+    """Delete what is stored of trajectories whose rows are in the batches `first` to `last`."""
+    connection.register("touched", pa.table({"trajectory_id": TEXT.build(touched)}))
     try:
-        ((first, last),) = connection.execute(
-            "SELECT min(batch), max(batch) FROM data.trajectories "
-            "WHERE trajectory_id IN (SELECT trajectory_id FROM touched)"
-        ).fetchall()
-        if first is None:
-            return
         # The rows of a trajectory carry the batch of its own row, so zone maps skip the rest.
         for table in (*REWRITTEN, "data.trajectories"):
             connection.execute(

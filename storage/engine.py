@@ -56,12 +56,24 @@ class Engine:
         """Number of transactions committed since the file was opened first."""
         return self._writes
 
-    def write(self, function: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
+    def write(
+        self,
+        function: Callable[[duckdb.DuckDBPyConnection], Result],
+        then: Callable[[Result], None] | None = None,
+    ) -> Result:
         """What `function` returns; what it wrote is durable by then, or gone if it raised.
 
-        Raises `Busy` if too many writes wait, `StoreUnavailable` where the outcome is unknown.
+        `then`: called with it after the commit, before any other write. Raises `Busy` if too many
+        writes wait, `StoreUnavailable` where the outcome is unknown.
         """
-        return self._writer.run(lambda: self._transaction(function))
+
+        def work() -> Result:
+            result = self._transaction(function)
+            if then is not None:
+                then(result)
+            return result
+
+        return self._writer.run(work)
 
     def read(self, function: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
         """What `function` makes of a cursor of its own, beside the writer."""

@@ -24,6 +24,7 @@ from storage.database import last_batch
 from storage.engine import Engine
 from storage.export import export
 from storage.folder import DataFolder
+from storage.places import Places
 from storage.retention import Receipt, Verification
 from storage.runner import run_query
 from storage.snapshot import Snapshots, clone
@@ -56,6 +57,7 @@ class Store:
         self._clock = clock
         self._settings = settings or StorageSettings()
         self._opened_ns = (clock.now_ns(), clock.monotonic_ns())
+        self._places = Places()
         self._folder = DataFolder(folder, wait_s)
         try:
             self._engine = Engine(self._folder, clock, self._settings)
@@ -81,7 +83,10 @@ class Store:
         wait, `StoreUnavailable` where the outcome is unknown.
         """
         encoded = batches.encode(changes)
-        self._engine.write(lambda connection: batches.apply(connection, encoded))
+        self._engine.write(
+            lambda connection: batches.apply(connection, encoded, self._places),
+            then=lambda batch: self._places.wrote(encoded.touched, batch),
+        )
 
     def ledger(self) -> Mapping[Partition, Position]:
         return self._engine.read(queries.ledger)
@@ -105,7 +110,12 @@ class Store:
         wanted = sorted(trace_ids)
         if not wanted:
             return queries.NOTHING
-        return self._engine.read(lambda cursor: queries.restore_traces(cursor, wanted))
+
+        def read(cursor: duckdb.DuckDBPyConnection) -> Restored:
+            stored = self._places.stored_traces(cursor, wanted)
+            return queries.restore_traces(cursor, stored) if stored else queries.NOTHING
+
+        return self._engine.read(read)
 
     def restore_trajectories(self, trajectory_ids: frozenset[str]) -> Restored:
         wanted = sorted(trajectory_ids)
@@ -150,6 +160,7 @@ class Store:
 
     def reopen(self) -> None:
         """Close and open the file anew. Queries under way are interrupted."""
+        self._places.doubt()  # the last commit may be durable without its `then`
         self._engine.reopen()
 
     def query(self, sql: str, limits: QueryLimits | None = None) -> pa.Table:
