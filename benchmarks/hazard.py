@@ -1,0 +1,138 @@
+"""Held-out likelihood and calibration of every rung of the hazard ladder, per source.
+
+    python benchmarks/hazard.py FOLDER [--limit 3000] [--only agentdojo,tau2] [--json]
+
+FOLDER is laid out as ../shared/trajectories. Every rung is cross-fitted in four folds on the same
+trajectories; the marginal rate and the table by context stand beside the learned rungs. `gain`:
+mean log-likelihood of an opportunity above the marginal rate, in thousandths of a nat, with its
+standard error over trajectories. `O/E`: observed over expected; `bins`: smallest and largest O/E
+among tenths of the hazard with at least 20 expected events.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.trajectories import Folder
+from detectors.features import Encoded, encode
+from detectors.hazard import Floats, log_likelihood
+from detectors.rules.pack import RulePack
+from detectors.train import TrainSettings, fit
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One rung on one source. `wins`: it is the one that would be frozen."""
+
+    source: str
+    trajectories: int
+    opportunities: int
+    events: int
+    rung: str
+    gain: float
+    error: float
+    ratio: float
+    bins: tuple[float, float] | None
+    wins: bool
+
+
+def bins(taken: Floats, hazard: Floats) -> tuple[float, float] | None:
+    """Smallest and largest observed / expected among tenths of the hazard; None if all are thin."""
+    order = np.argsort(hazard, kind="stable")
+    ratios = [
+        float(taken[part].sum() / hazard[part].sum())
+        for part in np.array_split(order, 10)
+        if float(hazard[part].sum()) >= 20
+    ]
+    return (min(ratios), max(ratios)) if ratios else None
+
+
+def study(source: str, encoded: list[Encoded], settings: TrainSettings) -> list[Row]:
+    """Every rung of one source."""
+    fitted = fit(encoded, settings, lambda what, share: None)
+    seen = [each.visible for each in encoded]
+    taken = np.concatenate([e.taken[v] for e, v in zip(encoded, seen, strict=True)]).astype(float)
+    marginal = log_likelihood(fitted.per_rung["rate"], encoded)
+    out: list[Row] = []
+    for rung, hazards in fitted.per_rung.items():
+        p = np.concatenate([h[v] for h, v in zip(hazards, seen, strict=True)])
+        gain = log_likelihood(hazards, encoded) - marginal
+        spread = float(np.std(gain)) * math.sqrt(len(gain))
+        thousandth = 1000 / max(1, len(taken))
+        out.append(
+            Row(
+                source, len(encoded), len(taken), int(taken.sum()), rung,
+                float(gain.sum()) * thousandth, spread * thousandth,
+                float(taken.sum() / p.sum()), bins(taken, p), rung == fitted.hazard.rung,
+            )
+        )  # fmt: skip
+    return out
+
+
+def line(row: Row) -> str:
+    between = "-" if row.bins is None else f"{row.bins[0]:.2f} to {row.bins[1]:.2f}"
+    return (
+        f"{row.source:16} {row.rung:10} {row.gain:8.2f} +- {row.error:5.2f}"
+        f"   {row.ratio:5.2f}   {between:14} {'frozen' if row.wins else ''}"
+    )
+
+
+def added(rows: list[Row]) -> str:
+    """What the sequence model adds to the log-linear one, in words."""
+    by_rung = {row.rung: row for row in rows}
+    if "recurrent" not in by_rung:
+        return "the sequence model was not tried"
+    more = by_rung["recurrent"].gain - by_rung["loglinear"].gain
+    total = more * rows[0].opportunities / 1000
+    return (
+        f"the sequence model adds {more:+.2f} thousandths a opportunity ({total:+.1f} nats in all)"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--limit", type=int, default=3000, help="trajectories a source, by hash")
+    parser.add_argument("--only", default="", help="comma-separated sources")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    only = {part.strip() for part in options.only.split(",") if part.strip()}
+    folder, pack = Folder(options.folder), RulePack.load()
+    settings = TrainSettings(recurrent_from=0)
+    every: list[Row] = []
+    if not options.json:
+        print(f"{'source':16} {'rung':10} {'gain':>8}    error   {'O/E':>5}   bins")
+    for source in folder.datasets():
+        if only and source not in only:
+            continue
+        trajectories = folder.select(f"dataset = '{source}'")[: options.limit]
+        if len(trajectories) < settings.folds:
+            continue
+        started = time.perf_counter()
+        encoded = [encode(each, pack.label(each.calls, each.request)) for each in trajectories]
+        labelled = time.perf_counter() - started
+        rows = study(source, encoded, settings)
+        every += rows
+        if options.json:
+            continue
+        for row in rows:
+            print(line(row))
+        print(
+            f"{'':16} {rows[0].trajectories} trajectories, {rows[0].opportunities} opportunities,"
+            f" {rows[0].events} events; labelled in {labelled:.1f} s, all rungs fitted in"
+            f" {time.perf_counter() - started - labelled:.1f} s; {added(rows)}",
+            flush=True,
+        )
+    if options.json:
+        print(json.dumps([asdict(row) for row in every], indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
