@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from collector.redact_rules import spelt_out
+
 Family = Literal["password", "token"]
 
 PASSWORDS = ("password", "passwd", "passphrase", "passcode", "pwd")
@@ -95,7 +97,7 @@ _HARMLESS = re.compile(
 )
 _PLURAL_COUNT = re.compile(rb"(?i)s(?:$|[_-])")
 _PLACEHOLDER = re.compile(
-    rb"[$%<{]|\*{3}|x{4,}$|\.{3}|\[\[secret:|\[\[digest:|(?:none|null|nil|true|false|undefined|string|"
+    rb"[);,]|\[\[secret:|\[\[digest:|(?:none|null|nil|true|false|undefined|string|"
     rb"str|required|optional|redacted|\[?_{0,2}redacted_{0,2}\]?|hidden|masked|changeme|example|"
     rb"your[-_ ].*|os\.environ.*|os\.getenv.*|process\.env.*|env\..*|getenv.*|input|prompt|n/a)$",
     re.I | re.S,
@@ -165,7 +167,7 @@ def is_secret(value: bytes, family: Family, *, quoted: bool, sure: bool = False)
 
     `sure`: the separator leaves no doubt, as in `KEY=value`.
     """
-    if len(value) < 4 or _PLACEHOLDER.match(value):
+    if len(value) < 4 or _PLACEHOLDER.match(value) or not spelt_out(value):
         return False
     if _ELSEWHERE.match(value) and not (len(value) >= 32 and _random(value)):
         return False

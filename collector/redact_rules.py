@@ -16,6 +16,9 @@ r"""Start of a token. In JSON that is itself a text, `\n` and `\u003d` stand bef
 
 _MIXED_RUN = re.compile(rb"(?=.*[0-9])(?=.*[A-Za-z])", re.S)
 _NUMBERS = re.compile(rb"[0-9]+")
+_REFERENCE = re.compile(
+    rb"\$(?:[A-Z_][A-Z0-9_]*|[a-z_]+)$|[$%]?[{(]|%\w+%|<[^>]*>$|\*{3}|x{4,}$|\.{3}"
+)
 
 
 def always(secret: bytes) -> bool:
@@ -23,9 +26,19 @@ def always(secret: bytes) -> bool:
     return True
 
 
-def mixed(secret: bytes) -> bool:
-    """Has digits and letters, which no hyphenated or plain word has."""
-    return bool(_MIXED_RUN.match(secret))
+def mixed(least: int) -> Callable[[bytes], bool]:
+    """At least so long, with digits and letters, which no hyphenated or plain word has."""
+    return lambda secret: len(secret) >= least and bool(_MIXED_RUN.match(secret))
+
+
+def spelt_out(secret: bytes) -> bool:
+    """Not a variable (`$PASSWORD`, `${{ x }}`), a placeholder (`<token>`) or stars."""
+    return not _REFERENCE.match(secret)
+
+
+def spelt_out_word(secret: bytes) -> bool:
+    """As `spelt_out`, and no number: `-u 1000:1000` is a user and a group."""
+    return spelt_out(secret) and not _NUMBERS.fullmatch(secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +151,7 @@ VENDORS: tuple[Rule, ...] = (
 
 STRUCTURES: tuple[Rule, ...] = (
     # OpenAI's first form, used by others too: one unbroken run, so no hyphenated name is meant.
-    Rule("openai", START + r"(sk-[A-Za-z0-9]{20,})", mixed),
+    Rule("openai", START + r"(sk-[A-Za-z]*[0-9][A-Za-z0-9]*)", mixed(23)),
     Rule("jwt", START + r"(eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{2,}\.[A-Za-z0-9_\-]*)"),
     # A cut or unended key is a key, too.
     Rule(
@@ -149,8 +162,9 @@ STRUCTURES: tuple[Rule, ...] = (
     Rule(
         "url_password",
         r":\\?/\\?/[^\s/@:\"'<>\x00\\\[\]{}]*:([^\s/@\"'<>\x00\\]+)@",
+        spelt_out,
     ),
-    Rule("bearer", r"(?i)bearer[ \t]+([A-Za-z0-9._~+/=:\-]{12,})", mixed),
+    Rule("bearer", r"(?i)bearer[ \t]+([A-Z._~+/=:\-]*[0-9][A-Z0-9._~+/=:\-]*)", mixed(12)),
     Rule(
         "authorization",
         r"(?i)authorization\\*[\"']?[ \t]*[:=][ \t]*\\*[\"']?"
@@ -165,14 +179,14 @@ STRUCTURES: tuple[Rule, ...] = (
         "curl_password",
         r"(?i)\bcurl[ \t](?:[^\n\x00]*[ \t])?(?:-u|--user)[ =]*\\*[\"']?[^\s:\"'\x00\\]+:"
         r"([^\s\"'\x00\\]{3,})",
-        lambda secret: not _NUMBERS.fullmatch(secret),
+        spelt_out_word,
     ),
-    Rule("sshpass_password", r"sshpass[ \t]+-p[ \t]*\\*[\"']?([^\s\"'\x00\\]+)"),
+    Rule("sshpass_password", r"sshpass[ \t]+-p[ \t]*\\*[\"']?([^\s\"'\x00\\]+)", spelt_out),
     Rule(
         "query_signature",
         r"(?i)(?:[?&](?:key|code)|\bsig|signature|x-amz-security-token)="
-        r"([A-Za-z0-9%+/_.~\-]{16,}=*)",
-        mixed,
+        r"([A-Z%+/_.~\-]*[0-9][A-Z0-9%+/_.~\-]*=*)",
+        mixed(16),
     ),
     Rule("telegram", r"\b[0-9]{8,10}:(AA[A-Za-z0-9_\-]{33})(?:[^A-Za-z0-9_\-]|$)"),
     Rule("discord_webhook", r"/api/webhooks/[0-9]{10,}/([A-Za-z0-9_\-]{40,})"),
