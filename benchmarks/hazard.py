@@ -5,8 +5,9 @@
 FOLDER is laid out as ../shared/trajectories. Every rung is cross-fitted in four folds on the same
 trajectories; the marginal rate and the table by context stand beside the learned rungs. `gain`:
 mean log-likelihood of an opportunity above the marginal rate, in thousandths of a nat, with its
-standard error over trajectories. `O/E`: observed over expected; `bins`: smallest and largest O/E
-among tenths of the hazard with at least 20 expected events.
+standard error over trajectories, in streams with at least 10 events. `O/E`: observed over expected;
+`bins`: smallest and largest O/E among tenths of the hazard with at least 20 expected events;
+`streams`: the same among streams (categories, and orders obeyed) with at least 100 events.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.trajectories import Folder
-from detectors.features import Encoded, encode
+from detectors.features import STREAMS, Encoded, encode
 from detectors.hazard import Floats, log_likelihood
 from detectors.rules.pack import RulePack
 from detectors.train import TrainSettings, fit
@@ -39,6 +40,7 @@ class Row:
     error: float
     ratio: float
     bins: tuple[float, float] | None
+    streams: tuple[float, float] | None
     wins: bool
 
 
@@ -58,28 +60,37 @@ def study(source: str, encoded: list[Encoded], settings: TrainSettings) -> list[
     fitted = fit(encoded, settings, lambda what, share: None)
     seen = [each.visible for each in encoded]
     taken = np.concatenate([e.taken[v] for e, v in zip(encoded, seen, strict=True)]).astype(float)
-    marginal = log_likelihood(fitted.per_rung["rate"], encoded)
+    stream = np.concatenate([e.stream[v] for e, v in zip(encoded, seen, strict=True)])
+    events = np.bincount(stream, taken, STREAMS)
+    telling = events >= settings.fewest_events
+    thousandth = 1000 / max(1, int(telling[stream].sum()))
+    marginal = log_likelihood(fitted.per_rung["rate"], encoded, telling)
     out: list[Row] = []
     for rung, hazards in fitted.per_rung.items():
         p = np.concatenate([h[v] for h, v in zip(hazards, seen, strict=True)])
-        gain = log_likelihood(hazards, encoded) - marginal
+        gain = log_likelihood(hazards, encoded, telling) - marginal
         spread = float(np.std(gain)) * math.sqrt(len(gain))
-        thousandth = 1000 / max(1, len(taken))
+        common = (events / np.maximum(np.bincount(stream, p, STREAMS), 1e-9))[events >= 100]
         out.append(
             Row(
                 source, len(encoded), len(taken), int(taken.sum()), rung,
                 float(gain.sum()) * thousandth, spread * thousandth,
-                float(taken.sum() / p.sum()), bins(taken, p), rung == fitted.hazard.rung,
+                float(taken.sum() / p.sum()), bins(taken, p),
+                (float(common.min()), float(common.max())) if len(common) else None,
+                rung == fitted.hazard.rung,
             )
         )  # fmt: skip
     return out
 
 
 def line(row: Row) -> str:
-    between = "-" if row.bins is None else f"{row.bins[0]:.2f} to {row.bins[1]:.2f}"
+    tenths, common = (
+        "-" if pair is None else f"{pair[0]:.2f} to {pair[1]:.2f}"
+        for pair in (row.bins, row.streams)
+    )
     return (
         f"{row.source:16} {row.rung:10} {row.gain:8.2f} +- {row.error:5.2f}"
-        f"   {row.ratio:5.2f}   {between:14} {'frozen' if row.wins else ''}"
+        f"   {row.ratio:5.2f}   {tenths:14} {common:14} {'frozen' if row.wins else ''}"
     )
 
 
@@ -89,10 +100,7 @@ def added(rows: list[Row]) -> str:
     if "recurrent" not in by_rung:
         return "the sequence model was not tried"
     more = by_rung["recurrent"].gain - by_rung["loglinear"].gain
-    total = more * rows[0].opportunities / 1000
-    return (
-        f"the sequence model adds {more:+.2f} thousandths a opportunity ({total:+.1f} nats in all)"
-    )
+    return f"the sequence model adds {more:+.2f} thousandths of a nat an opportunity"
 
 
 def main() -> int:
@@ -107,7 +115,7 @@ def main() -> int:
     settings = TrainSettings(recurrent_from=0)
     every: list[Row] = []
     if not options.json:
-        print(f"{'source':16} {'rung':10} {'gain':>8}    error   {'O/E':>5}   bins")
+        print(f"{'source':16} {'rung':10} {'gain':>8}    error   {'O/E':>5}   {'bins':14} streams")
     for source in folder.datasets():
         if only and source not in only:
             continue

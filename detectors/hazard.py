@@ -20,6 +20,7 @@ from detectors.features import BUCKETS, SLOTS, STREAMS, TABLE_SLOTS, Encoded
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
+Flags: TypeAlias = npt.NDArray[np.bool_]
 Rung = Literal["rate", "table", "loglinear", "recurrent"]
 RUNGS: Final[tuple[Rung, ...]] = get_args(Rung)
 
@@ -119,10 +120,16 @@ def _states(tensors: Mapping[str, Floats], tokens: Integers) -> Floats:
     return states
 
 
-def log_likelihood(hazards: Sequence[Floats], encoded: Sequence[Encoded]) -> Floats:
-    """Sum over a trajectory's visible opportunities of log P(taken or not), per trajectory."""
+def log_likelihood(
+    hazards: Sequence[Floats], encoded: Sequence[Encoded], streams: Flags | None = None
+) -> Floats:
+    """Sum over a trajectory's visible opportunities of log P(taken or not), per trajectory.
+
+    `streams`: which streams count, (STREAMS,); None: all.
+    """
     out = np.zeros(len(encoded))
     for number, (hazard, each) in enumerate(zip(hazards, encoded, strict=True)):
-        p = np.clip(hazard[each.visible], 1e-12, 1 - 1e-12)
-        out[number] = float(np.where(each.taken[each.visible], np.log(p), np.log1p(-p)).sum())
+        kept = each.visible if streams is None else each.visible & streams[each.stream]
+        p = np.clip(hazard[kept], 1e-12, 1 - 1e-12)
+        out[number] = float(np.where(each.taken[kept], np.log(p), np.log1p(-p)).sum())
     return out

@@ -21,6 +21,7 @@ from detectors.features import BUCKETS, STREAMS, Encoded
 from detectors.hazard import (
     CELLS,
     RUNGS,
+    Flags,
     Floats,
     Hazard,
     Integers,
@@ -39,7 +40,7 @@ class TrainSettings:
     """`folds` of the cross-fit. `penalties`: L2 strengths tried, on at most `tuned_on`
     trajectories. `rungs` that compete. `recurrent_from`: trajectories below which the sequence
     model is not tried. `shrink`: opportunities that a stream's rate is worth in a cell of the
-    table.
+    table. `fewest_events`: of a stream for it to have a say in the choice of the rung.
     """
 
     folds: int = 4
@@ -47,9 +48,10 @@ class TrainSettings:
     tuned_on: int = 2_000
     rungs: tuple[Rung, ...] = RUNGS
     recurrent_from: int = 1_000
-    recurrent_epochs: int = 12
+    recurrent_epochs: int = 30
     shrink: float = 8.0
     seed: int = 0
+    fewest_events: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class Fitted:
     """The frozen hazard and what chose it.
 
     `crossfitted`: hazard of each opportunity of each trajectory, of a model that did not see it.
-    `likelihood`: mean held-out log-likelihood per opportunity of each rung that competed.
+    `likelihood`: mean held-out log-likelihood per opportunity of each rung that competed, over the
+    streams with events enough to tell rungs apart.
     """
 
     hazard: Hazard
@@ -98,15 +101,26 @@ def fit(encoded: Sequence[Encoded], settings: TrainSettings, progress: Progress)
             for i in held[number]:
                 hazards[i] = model(encoded[i])
         per_rung[rung] = hazards
-    scores: dict[Rung, Floats] = {rung: log_likelihood(per_rung[rung], encoded) for rung in rungs}
+    telling = _telling(encoded, settings.fewest_events)
+    scores: dict[Rung, Floats] = {
+        rung: log_likelihood(per_rung[rung], encoded, telling) for rung in rungs
+    }
     best = _simplest(rungs, scores)
     progress(f"{best}, all trajectories", 1.0)
     hazard = fit_rung(best, [encoded[i] for i in order], settings, penalty)
-    count = max(1, sum(int(each.visible.sum()) for each in encoded))
+    count = max(1, sum(int(telling[each.stream[each.visible]].sum()) for each in encoded))
     likelihood: dict[str, float] = {
         rung: float(score.sum()) / count for rung, score in scores.items()
     }
     return Fitted(hazard, per_rung[best], likelihood, per_rung, penalty)
+
+
+def _telling(encoded: Sequence[Encoded], fewest: int) -> Flags:
+    """Streams with at least `fewest` events, (STREAMS,)."""
+    events = np.zeros(STREAMS, np.int64)
+    for each in encoded:
+        events += np.bincount(each.stream[each.visible & each.taken], minlength=STREAMS)
+    return events >= fewest
 
 
 def _simplest(rungs: Sequence[Rung], scores: dict[Rung, Floats]) -> Rung:
@@ -251,7 +265,7 @@ def _fit_recurrent(encoded: Sequence[Encoded], settings: TrainSettings, penalty:
             best, kept, patience = now, {k: v.clone() for k, v in model.state_dict().items()}, 0
         else:
             patience += 1
-            if patience == 2:
+            if patience == 4:
                 break
     return Hazard(
         "recurrent",
