@@ -1,6 +1,8 @@
 """Asks: tool calls in what models said, joined with the spans that executed them."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from itertools import islice
 
 from collector import identity
 from collector.drafts import Draft, better
@@ -9,7 +11,11 @@ from collector.facts import Fact
 from collector.identity import match_name
 from collector.messages import Ask
 from collector.tree import CLOCK_SLACK_NS, Tree, same_tool
-from collector.values import same_arguments
+from collector.values import canonical, same_arguments
+
+CONSIDERED = 50
+"""Asks looked at for one span; a loop that asks the same thing for ever must not cost its square.
+"""
 
 
 def join_asks(executions: Executions) -> None:
@@ -110,21 +116,19 @@ class _Asks:
             for draft in self.drafts
             if draft.asked_by is None and not (draft.call_id and draft.fact.scope in trusted)
         ]
-        by_tool: defaultdict[str, list[Draft]] = defaultdict(list)
-        for ask in left:
-            by_tool[match_name(ask.tool)].append(ask)
-        refused = self._refused_ids()
-        for exact in (True, False):
+        waiting = _Waiting(left)
+        refused = self._refused_ids() if left else frozenset[str]()
+        for exact in (True, False) if left else ():
             remaining: list[Draft] = []
             for run in free:
-                found = self._candidate(run, by_tool, exact, refused)
+                found = self._candidate(run, waiting, exact, refused)
                 if found is None:
                     remaining.append(run)
                 else:
                     self._attach(run, found)
                     del left[found]
             free = remaining
-        for run in free:
+        for run in free if left else ():
             self._renamed(run, left)
         for ask in left:
             if not self._ran_as_agent(ask):
@@ -133,7 +137,7 @@ class _Asks:
 
     def _renamed(self, run: Draft, left: dict[Draft, None]) -> None:
         """Join a span whose name no model was offered with the one ask of the same arguments."""
-        if not isinstance(run.arguments, dict) or not run.arguments:
+        if not isinstance(run.arguments, dict) or not run.arguments or len(left) > CONSIDERED:
             return
         limit = run.fact.start_ns + CLOCK_SLACK_NS
         same = [
@@ -157,22 +161,18 @@ class _Asks:
         )
 
     def _candidate(
-        self, run: Draft, by_tool: dict[str, list[Draft]], exact: bool, refused: frozenset[str]
+        self, run: Draft, waiting: "_Waiting", exact: bool, refused: frozenset[str]
     ) -> Draft | None:
-        asks = by_tool.get(match_name(run.tool))
-        if not asks:
-            return None
         limit = run.fact.start_ns + CLOCK_SLACK_NS
-        usable = [ask for ask in asks if ask.fact.start_ns <= limit]
-        if exact:
-            usable = [ask for ask in usable if same_arguments(ask.arguments, run.arguments)]
-        else:
-            usable = [ask for ask in usable if run.failed or ask.call_id not in refused]
-        if not usable:
-            return None
+        usable = [
+            ask
+            for ask in waiting.first(run, exact)
+            if ask.fact.start_ns <= limit and (exact or run.failed or ask.call_id not in refused)
+        ]
         near = [ask for ask in usable if self.tree.under_same_agent(ask.fact, run.fact)]
-        chosen = (near or usable)[0]
-        asks.remove(chosen)
+        chosen = next(iter(near or usable), None)
+        if chosen is not None:
+            waiting.taken.add(chosen)
         return chosen
 
     def _attach(self, run: Draft, ask: Draft) -> None:
@@ -198,14 +198,14 @@ class _Asks:
     def _agent_called(self, ask: Draft) -> Fact | None:
         """The agent's or handoff's span that the tool's name names."""
         wanted = match_name(ask.tool)
-        for fact in self.tree.facts:
+        for fact in self.tree.agents_and_handoffs:
             if fact.start_ns + CLOCK_SLACK_NS < ask.fact.start_ns or fact.span_id in self.by_span:
                 continue
             if fact.kind == "agent":
                 name = match_name(self.tree.own_name(fact) or fact.label)
                 if name and (name == wanted or _hands_to(wanted, name)):
                     return fact
-            elif fact.kind == "handoff":
+            else:
                 target = match_name(fact.target)
                 if target and (target in wanted or _hands_to(wanted, target)):
                     return fact
@@ -220,6 +220,8 @@ class _Asks:
         if asker.kind != "chat" or len(asker.asks) != 1:
             return None
         above = self.tree.agent_above(asker)
+        if not above or len(self.tree.agents_and_handoffs) < 2:
+            return None
         following = [
             chat.start_ns
             for chat in self.tree.facts
@@ -230,10 +232,9 @@ class _Asks:
         until = min(following, default=None)
         if until is None:
             return None
-        for fact in self.tree.facts:
+        for fact in self.tree.agents_and_handoffs:
             if (
                 fact.kind == "agent"
-                and above
                 and asker.end_ns - CLOCK_SLACK_NS <= fact.start_ns
                 and fact.end_ns <= until + CLOCK_SLACK_NS
                 and fact.span_id not in self.by_span
@@ -304,6 +305,33 @@ class _Asks:
         exact = [draft for draft in same if same_arguments(draft.arguments, ask.arguments)]
         illegible = [draft for draft in same if draft.arguments_state != "object"]
         return next(iter(exact or illegible), None)
+
+
+class _Waiting:
+    """Asks not joined yet, in order, by tool and by tool and arguments."""
+
+    def __init__(self, asks: Iterable[Draft]) -> None:
+        self.taken: set[Draft] = set()
+        self._by_tool: defaultdict[str, deque[Draft]] = defaultdict(deque)
+        self._by_arguments: defaultdict[tuple[str, bytes], deque[Draft]] = defaultdict(deque)
+        for ask in asks:
+            name = match_name(ask.tool)
+            self._by_tool[name].append(ask)
+            self._by_arguments[name, canonical(ask.arguments)].append(ask)
+
+    def first(self, run: Draft, exact: bool) -> list[Draft]:
+        """The first asks for the tool of `run`; `exact`: only those with the same arguments."""
+        name = match_name(run.tool)
+        queue = (
+            self._by_arguments.get((name, canonical(run.arguments)))
+            if exact
+            else self._by_tool.get(name)
+        )
+        if not queue:
+            return []
+        while queue and queue[0] in self.taken:
+            queue.popleft()
+        return [ask for ask in islice(queue, CONSIDERED) if ask not in self.taken]
 
 
 def _empty_arguments(asks: list[Draft]) -> None:

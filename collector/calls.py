@@ -127,10 +127,10 @@ class _Resolver:
 
     def _handed_by(self, agent: str, fact: Fact) -> str:
         wanted = match_name(agent)
-        for one in self.tree.facts:
+        for one in self.tree.delegations:
             if one.start_ns > fact.start_ns:
                 break
-            if one.kind in ("handoff", "tool") and one.target and match_name(one.target) == wanted:
+            if match_name(one.target) == wanted:
                 by = one.handed_by or next(iter(self.tree.agents(one)), "")
                 if by and by != agent:
                     return by

@@ -1,14 +1,17 @@
 """Extraction of facts: one pass over a span's attributes, then only the fields its kind has."""
 
 from collector import identity
-from collector.dialects import Field, roles
+from collector.dialects import Field
 from collector.facts import Fact
-from collector.kinds import Found, exact, kind_of_span
+from collector.kinds import NO_PLAN, kind_of_span, make_plan, remembered_plan
 from collector.model_spans import agent_fields, chat_fields, step_fields
 from collector.reading import Reading
 from collector.tool_spans import handoff_fields, is_dropped, part_fields, tool_fields
 from collector.values import text_of
 from contracts.span import Span
+
+PLANNED = 48
+"""Attributes up to which the plan of a span's names is remembered."""
 
 
 def extract(span: Span, default_environment: str) -> Fact | None:
@@ -16,22 +19,15 @@ def extract(span: Span, default_environment: str) -> Fact | None:
 
     Most spans of a fleet are of no agent: for those this is a dictionary look-up an attribute.
     """
-    attributes = span.attributes
-    found: Found = {}
-    for name in attributes:
-        for one, rank, dialect in roles(name):
-            if one in found:
-                found[one].append((rank, name, dialect))
-            else:
-                found[one] = [(rank, name, dialect)]
-    if not found:
+    attributes = tuple(span.attributes)
+    # Flattened messages have other names in every span: remembering those would only forget others.
+    plan = (remembered_plan if len(attributes) <= PLANNED else make_plan)(attributes)
+    if plan is NO_PLAN:
         return None
-    kind, dialect = kind_of_span(span, found)
-    if kind == "link" and not (
-        exact(found.get(Field.CONVERSATION)) or exact(found.get(Field.USER))
-    ):
+    kind, dialect = kind_of_span(span, plan)
+    if kind == "link" and not plan.hints:
         return None
-    reading = Reading(span, found, kind, dialect)
+    reading = Reading(span, plan, kind, dialect)
     taken = _who(reading)
     if kind == "tool":
         taken.update(tool_fields(reading))
@@ -76,7 +72,7 @@ def _who(reading: Reading) -> dict[str, object]:
     agent = reading.text(Field.AGENT)
     conversation = reading.text(Field.CONVERSATION)
     user = reading.text(Field.USER)
-    if Field.METADATA in reading.found and not (agent and conversation and user):
+    if Field.METADATA in reading.by_field and not (agent and conversation and user):
         for raw in reading.values(Field.METADATA):
             named = identity.from_metadata(identity.metadata_of(raw))
             agent = agent or named[0]

@@ -12,7 +12,7 @@ TEXT_CHARACTERS = 2_000
 """Kept of error texts."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Fact:
     """What one span or log record says. "" and None where it says nothing. Never changed once made;
     not frozen, as a frozen one takes three times as long to make.

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from collector.values import decode, text_of
 from contracts.span import Value
@@ -61,6 +62,7 @@ def service_of(resource: Mapping[str, Value]) -> str:
     return found if isinstance(found, str) else ""
 
 
+@lru_cache(maxsize=4_096)
 def is_named(name: str) -> bool:
     """Whether `name` is a real agent name, not a hash, an id or an instrumentation's default."""
     return bool(name) and name.lower() not in DEFAULT_NAMES and not _KEY.match(name)
@@ -117,6 +119,7 @@ def _first(metadata: Mapping[str, Value], names: tuple[str, ...]) -> str:
     return ""
 
 
+@lru_cache(maxsize=4_096)
 def conversation_trajectory(environment: str, service: str, conversation: str) -> str:
     """`c-` and 32 hex digits, the same for every trace of one conversation of one service."""
     joined = "\x00".join((environment, service, conversation)).encode("utf-8", "replace")
@@ -172,6 +175,7 @@ def tool_from_span_name(name: str) -> str:
     return found.group(1) if found else name
 
 
+@lru_cache(maxsize=8_192)
 def tool_name(raw: str) -> str:
     """The tool's name as a model can call it.
 
@@ -184,6 +188,7 @@ def tool_name(raw: str) -> str:
     return name
 
 
+@lru_cache(maxsize=8_192)
 def match_name(tool: str) -> str:
     """The name by which spans and asks of one tool are recognised as the same."""
     found = _MCP_NAME.match(tool)

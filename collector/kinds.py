@@ -1,12 +1,53 @@
 """What kind of span a span is: by its dialect's own word, else by the shape of its attributes."""
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
-from collector.dialects import GENERIC, SHAPE_RANK, Field, Kind, kind_of
+from collector.dialects import GENERIC, SHAPE_RANK, Field, Kind, kind_of, roles
 from contracts.span import Span
 
 Found = dict[Field, list[tuple[int, str, str]]]
-"""Per field: (rank, attribute, dialect), in any order."""
+"""Per field: (rank, attribute, dialect), best first."""
+
+
+class Plan(NamedTuple):
+    """What the attributes of these names can tell.
+
+    `names`: attributes per field, best first. `known`: a known dialect names a span's kind.
+    `hints`: a known dialect names a conversation or a user.
+    """
+
+    found: Found
+    names: Mapping[Field, tuple[str, ...]]
+    known: bool
+    hints: bool
+
+
+NO_PLAN = Plan({}, {}, False, False)
+
+
+def make_plan(attributes: tuple[str, ...]) -> Plan:
+    """The plan for a span with attributes of these names."""
+    found: Found = {}
+    for name in attributes:
+        for one, rank, dialect in roles(name):
+            found.setdefault(one, []).append((rank, name, dialect))
+    if not found:
+        return NO_PLAN
+    for entries in found.values():
+        entries.sort()
+    return Plan(
+        found,
+        {one: tuple(name for _, name, _ in entries) for one, entries in found.items()},
+        exact(found.get(Field.KIND)),
+        exact(found.get(Field.CONVERSATION)) or exact(found.get(Field.USER)),
+    )
+
+
+remembered_plan = lru_cache(maxsize=4_096)(make_plan)
+"""`make_plan`, remembered: an instrumentation writes the same names on span after span."""
 
 
 _DROPPED_SPAN = re.compile(r"^MCP send ")
@@ -23,11 +64,12 @@ def exact(found: list[tuple[int, str, str]] | None) -> bool:
     return found is not None and any(rank < SHAPE_RANK for rank, _, _ in found)
 
 
-def kind_of_span(span: Span, found: Found) -> tuple[Kind, str]:
+def kind_of_span(span: Span, plan: Plan) -> tuple[Kind, str]:
     """The kind of a span and the dialect that told it."""
+    found = plan.found
     if span.attributes.get("logfire.span_type") == "pending_span":
         return "link", GENERIC  # announces a span that will come whole when it ends
-    for _, name, dialect in sorted(found.get(Field.KIND, ())):
+    for _, name, dialect in found.get(Field.KIND, ()):
         value = span.attributes[name]
         kind = kind_of(name, value.strip('"')) if isinstance(value, str) else None
         if kind is None:
@@ -44,9 +86,9 @@ def kind_of_span(span: Span, found: Found) -> tuple[Kind, str]:
             return "agent", "otel-genai"
         return kind, dialect
     kind, dialect = _kind_by_shape(span, found)
-    if kind == "link" and exact(found.get(Field.KIND)):
+    if kind == "link" and plan.known:
         # A known dialect speaks, of a kind of span not known: a step of some framework.
-        return "chain", min(found[Field.KIND])[2]
+        return "chain", found[Field.KIND][0][2]
     return kind, dialect
 
 
@@ -66,13 +108,13 @@ def _kind_by_shape(span: Span, found: Found) -> tuple[Kind, str]:
     ]
     told = [one for one in _TOLD if one in found]
     if tools:
-        _, name, dialect = min(tools)
+        _, name, dialect = tools[0]
         value = span.attributes[name]
         named = isinstance(value, str) and len(value) > 2 and value in span.name
         if told or named or name.startswith("gen_ai."):
             return ("link", dialect) if _DROPPED_SPAN.match(span.name) else ("tool", dialect)
     if Field.ARGUMENTS in told and len(told) > 1:
-        return "tool", min(found[Field.ARGUMENTS])[2]
+        return "tool", found[Field.ARGUMENTS][0][2]
     if _AGENT_SPAN.match(span.name) and (Field.AGENT in found or Field.AGENT_LABEL in found):
         return "agent", "otel-genai"
     model = exact(found.get(Field.MODEL))
@@ -81,7 +123,7 @@ def _kind_by_shape(span: Span, found: Found) -> tuple[Kind, str]:
         name.startswith(("gen_ai.", "llm.")) for _, name, _ in found.get(Field.MODEL, ())
     )
     if (model and speaks) or asked_model:
-        return "chat", min(found[Field.MODEL])[2]
+        return "chat", found[Field.MODEL][0][2]
     if any(event.name.startswith("gen_ai.choice") for event in span.events):
         return "chat", "otel-genai"
     return "link", GENERIC

@@ -59,7 +59,7 @@ def step_fields(reading: Reading) -> dict[str, object]:
         "failed": span.status_code == STATUS_ERROR,
         "error": span.status_message[:TEXT_CHARACTERS],
     }
-    if Field.HISTORY in reading.found and reading.kind == "chain":
+    if Field.HISTORY in reading.by_field and reading.kind == "chain":
         history = _history(reading, (Field.HISTORY,))
         taken["history"] = history.asks
         taken["answers"] = history.answers

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from collector.dialects import Field, Kind
-from collector.kinds import Found
+from collector.kinds import Plan
 from collector.messages import DEPTH, NOTHING, Messages, read
 from collector.values import decode, text_of
 from contracts.span import Span, Value
@@ -16,34 +16,32 @@ FLAT_PREFIX = re.compile(r"^(.+?)\.\d+(?:\.|$)")
 class Reading:
     """One span with the fields found in it."""
 
-    def __init__(self, span: Span, found: Found, kind: Kind, dialect: str) -> None:
+    def __init__(self, span: Span, plan: Plan, kind: Kind, dialect: str) -> None:
         self.span = span
         self.attributes: Mapping[str, Value] = span.attributes
-        self.found = found
+        self.by_field = plan.names
         self.kind: Kind = kind
         self.dialect = dialect
 
-    def names(self, one: Field) -> list[str]:
+    def names(self, one: Field) -> tuple[str, ...]:
         """Names of the field's attributes, best first."""
-        entries = self.found.get(one)
-        if entries is None:
-            return []
-        if len(entries) > 1:
-            entries.sort()
-        return [name for _, name, _ in entries]
+        return self.by_field.get(one, ())
 
     def values(self, one: Field) -> list[Value]:
         """Values of the field's attributes, best first, without nulls."""
-        return [value for name in self.names(one) if (value := self.attributes[name]) is not None]
+        names = self.by_field.get(one)
+        if names is None:
+            return []
+        return [value for name in names if (value := self.attributes[name]) is not None]
 
     def text(self, one: Field) -> str:
         """The first non-empty text of the field."""
-        if one not in self.found:
-            return ""
-        for name in self.names(one):
-            found = text_of(self.attributes[name])
-            if found:
-                return found
+        names = self.by_field.get(one)
+        if names is not None:
+            for name in names:
+                found = text_of(self.attributes[name])
+                if found:
+                    return found
         return ""
 
     def whole(self, one: Field) -> list[tuple[str, Value]]:

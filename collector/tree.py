@@ -9,6 +9,9 @@ from collector.identity import is_named, match_name
 STEPS = 10_000
 """Links followed from one span upwards at most; a longer or cyclic chain ends there."""
 
+ABOVE = 256
+"""Facts kept above a span; real agents nest less than ten deep."""
+
 CLOCK_SLACK_NS = 5_000_000
 """Browsers' and Node's clocks tick in milliseconds: a child may start before its parent by some."""
 
@@ -24,6 +27,12 @@ class Tree:
         self._names = frozenset(f.agent for f in self.facts if f.kind == "agent" and f.agent)
         self._explicit = any(is_named(name) for name in self._names)
         self._chats: dict[str, tuple[list[int], list[Fact]]] | None = None
+        self._last_chats: dict[str, int] | None = None
+        self.agents_and_handoffs = [f for f in self.facts if f.kind in ("agent", "handoff")]
+        self.delegations = [f for f in self.facts if f.target and f.kind in ("handoff", "tool")]
+        self._user = next((f.user for f in self.facts if f.user), "")
+        models = {f.model for f in self.facts if f.model}
+        self._model = models.pop() if len(models) == 1 else ""
         conversations = [f for f in self.facts if f.conversation]
         self.primary = min(
             conversations,
@@ -45,6 +54,8 @@ class Tree:
                 known = self._by_id.get(parent)
                 if known is not None:
                     chain.append(known)
+                    if len(chain) >= ABOVE:
+                        break
                     parent = known.parent_id
                 else:
                     parent = self._links.get(parent, "")
@@ -108,7 +119,7 @@ class Tree:
         for one in self.above(fact):
             if one.user:
                 return one.user
-        return next((one.user for one in self.facts if one.user), "")
+        return self._user
 
     def version(self, fact: Fact) -> str:
         """The agent's version: of the span, else of the nearest ancestor of the same service."""
@@ -122,6 +133,8 @@ class Tree:
         """The model call that led to a span: the latest before it under the nearest ancestor."""
         if self._chats is None:
             self._chats = self._index_chats()
+        if not self._chats:
+            return None
         for one in (*(a.span_id for a in self.above(fact)), ""):
             starts, chats = self._chats.get(one, ((), ()))
             at = bisect_right(starts, fact.start_ns + CLOCK_SLACK_NS)
@@ -153,8 +166,7 @@ class Tree:
         for one in self.above(fact):
             if one.model:
                 return one.model
-        models = {one.model for one in self.facts if one.model}
-        return models.pop() if len(models) == 1 else ""
+        return self._model
 
     def top_agent(self) -> Fact | None:
         """The outermost agent's fact: one with a name of its own before one without."""
@@ -190,12 +202,16 @@ class Tree:
             and same_tool(last.tool, tool)
             and all(answer.call_id != last.call_id for answer in agent.answers)
         )
-        chats = [one for one in self.facts if one.kind == "chat" and agent in self.above(one)]
-        return (
-            (told or asked)
-            and bool(chats)
-            and not any(chat.start_ns + CLOCK_SLACK_NS >= fact.end_ns for chat in chats)
-        )
+        if not (told or asked):
+            return False
+        if self._last_chats is None:
+            self._last_chats = {}
+            for chat in self.facts:
+                if chat.kind == "chat":
+                    for one in self.above(chat):
+                        self._last_chats[one.span_id] = chat.start_ns
+        last_chat = self._last_chats.get(agent.span_id)
+        return last_chat is not None and last_chat + CLOCK_SLACK_NS < fact.end_ns
 
     def under_same_agent(self, one: Fact, other: Fact) -> bool:
         """Whether two spans share their nearest agent span."""

@@ -142,9 +142,7 @@ def arguments(raw: Value) -> Decoded:
         return Decoded(None, "absent")
     value = unwrap(decode(raw))
     if isinstance(value, dict):
-        if value and all(isinstance(v, str) and REDACTED.match(v) for v in value.values()):
-            return Decoded(value, "redacted")
-        return Decoded(value, "object")
+        return Decoded(value, "redacted" if value and _all_redacted(value) else "object")
     if value is None:
         return Decoded({}, "object")
     if isinstance(value, str):
@@ -156,6 +154,13 @@ def arguments(raw: Value) -> Decoded:
     if isinstance(value, list) and not value:
         return Decoded({}, "object")
     return Decoded(value, "text")
+
+
+def _all_redacted(value: dict[str, Value]) -> bool:
+    for item in value.values():
+        if not isinstance(item, str) or len(item) > 40 or not REDACTED.match(item):
+            return False
+    return True
 
 
 _REPORTED = re.compile(r"type=missing, input_value=(\{.*?\}), input_type=dict", re.S)
@@ -309,11 +314,12 @@ def same_arguments(one: Value, other: Value) -> bool:
     if one == other:
         return True
     if isinstance(one, dict) and isinstance(other, dict):
-        return _canonical(one) == _canonical(other)
+        return canonical(one) == canonical(other)
     return False
 
 
-def _canonical(value: Value) -> bytes:
+def canonical(value: Value) -> bytes:
+    """The same bytes for the same arguments, whatever the order of keys or kind of number."""
     try:
         return orjson.dumps(_floats(value), option=orjson.OPT_SORT_KEYS)
     except (TypeError, orjson.JSONEncodeError, RecursionError):
