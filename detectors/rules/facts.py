@@ -58,6 +58,7 @@ _SECRET: Final = re.compile(
     r"|private_?key)\b[\"']?\s*[:=]\s*[\"']?[^\s\"'{}]{6,}",
     re.IGNORECASE,
 )
+_FAILED: Final = frozenset({"error", "denied", "unknown_tool", "invalid_arguments"})
 _MAX_VALUES: Final = 24
 _SPECIFIC: Final = 120
 """Longer argument values are content, not something an instruction would name."""
@@ -89,18 +90,28 @@ class Parsed:
 
 
 class Facts:
-    """One call of a trajectory, and lazily what it means. `index`: its place in `trail`."""
+    """One call of a trajectory, and lazily what it means. `index`: its place in `trail`.
+
+    `repeated`: an equal call came before; `keys`: its trigger keys; whoever walks the trajectory
+    sets both. `first`: the first call that does anything.
+    """
 
     __slots__ = (
+        "_denied",
         "_digest",
         "_parsed",
         "_provenance",
         "_targets",
         "call",
+        "denied_before",
+        "failed",
+        "failed_before",
         "first",
         "index",
+        "keys",
         "leaves",
         "origins",
+        "repeated",
         "semantics",
         "trail",
     )
@@ -120,9 +131,16 @@ class Facts:
         self.origins = origins
         self.semantics = semantics
         self.leaves = found
+        self.failed = call.outcome in _FAILED
+        self._denied: bool | None = None
+        last = trail[index - 1] if index else None
+        self.failed_before = last is not None and (last.failed or last.failed_before)
+        self.denied_before = last is not None and (last.denied or last.denied_before)
         self.first = semantics.act not in IDLE and all(
             before.act in IDLE for before in trail[:index]
         )
+        self.repeated = False
+        self.keys: set[str] = set()
         self._provenance: Origin | None = None
         self._targets: tuple[Target, ...] | None = None
         self._parsed: Parsed | None = None
@@ -163,12 +181,13 @@ class Facts:
         return self._digest
 
     @property
-    def failed(self) -> bool:
-        return self.call.outcome in ("error", "denied", "unknown_tool", "invalid_arguments")
-
-    @property
     def denied(self) -> bool:
         """Refused: by its outcome, or an error that says so."""
+        if self._denied is None:
+            self._denied = self._refused()
+        return self._denied
+
+    def _refused(self) -> bool:
         if self.call.outcome == "denied":
             return True
         if self.call.outcome != "error" and not self.runs:

@@ -17,8 +17,8 @@ from contracts.trajectory import Outcome
 from detectors.parsing.verbs import READS
 from detectors.parsing.vocabulary import vocabulary
 from detectors.rules import config
-from detectors.rules.conditions import Hit
 from detectors.rules.facts import Facts
+from detectors.rules.matchers import Hit
 
 _BY_ID: Final = {category.id: category for category in CATEGORIES}
 _STAGES: Final[dict[Outcome, Stage]] = {
@@ -68,12 +68,12 @@ class TrajectoryLabels:
         self._chances: dict[str, config.OpportunityRule] = {}
         self._families: set[str] = set()
 
-    def opportunity(self, facts: Facts, rule: config.OpportunityRule) -> None:
+    def opportunity(self, rule: config.OpportunityRule) -> None:
         """The opportunity rule holds at this step; per category the first rule stands."""
         for category in rule.categories:
             self._chances.setdefault(category, rule)
 
-    def action(self, facts: Facts, rule: config.Rule, hit: Hit) -> None:
+    def action(self, rule: config.Rule, hit: Hit) -> None:
         """The rule fired at this step."""
         self._hits.append((rule, hit))
 

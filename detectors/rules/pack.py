@@ -12,10 +12,12 @@ from contracts.labels import Labels
 from contracts.trajectory import Call
 from detectors.rules import config
 from detectors.rules.cases import case_calls
-from detectors.rules.conditions import Compiled, compile_condition, keys_of
+from detectors.rules.conditions import compile_condition, holds_any
 from detectors.rules.facts import Facts, facts_of
 from detectors.rules.labels import TrajectoryLabels
 from detectors.rules.loading import PACK_FOLDER, read_folders, rule_error
+from detectors.rules.matchers import Compiled
+from detectors.rules.triggers import keys_of
 from detectors.taint import Origins
 from detectors.toolmap import ToolMap
 
@@ -98,23 +100,24 @@ class RulePack:
         origins = Origins(calls, request)
         trail: list[Facts] = []
         made = TrajectoryLabels()
+        seen: set[tuple[str, str]] = set()
         for index, call in enumerate(calls):
             facts = facts_of(call, index, trail, origins, self.tools)
             trail.append(facts)
-            keys = keys_of(facts)
-            for position in _met(self._opportunity_places, keys):
+            facts.repeated = facts.digest in seen
+            seen.add(facts.digest)
+            facts.keys = keys_of(facts)
+            for position in _met(self._opportunity_places, facts.keys):
                 opportunity = self._opportunities[position]
-                if opportunity.when.check(facts) is not None and not any(
-                    item.check(facts) is not None for item in opportunity.unless
+                if opportunity.when.check(facts) is not None and not holds_any(
+                    opportunity.unless, facts
                 ):
-                    made.opportunity(facts, opportunity.rule)
-            for position in _met(self._rule_places, keys):
+                    made.opportunity(opportunity.rule)
+            for position in _met(self._rule_places, facts.keys):
                 rule = self._rules[position]
                 hit = rule.when.check(facts)
-                if hit is not None and not any(
-                    item.check(facts) is not None for item in rule.unless
-                ):
-                    made.action(facts, rule.rule, hit)
+                if hit is not None and not holds_any(rule.unless, facts):
+                    made.action(rule.rule, hit)
             made.end_step(facts)
         return made.labels()
 
