@@ -1,7 +1,7 @@
 """Changes to the registry and the store, through the running daemon where there is one."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -14,7 +14,7 @@ from telltale.config import Settings
 
 
 @contextmanager
-def _owned(settings: Settings) -> Iterator[Store]:
+def _owned(settings: Settings) -> Generator[Store]:
     store = Store(settings.data, SystemClock(), settings.storage)
     try:
         yield store

@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ def existing(settings: Settings) -> Settings:
 
 
 @contextmanager
-def connect(settings: Settings) -> Iterator[Client]:
+def connect(settings: Settings) -> Generator[Client]:
     """A client of the daemon on the data folder, else of the store in it."""
     token = settings.api.token.get_secret_value()
     found = running(settings)
@@ -156,7 +156,7 @@ def connect(settings: Settings) -> Iterator[Client]:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Store]:
+def opened(settings: Settings) -> Generator[Store]:
     """The store for reading and writing in this process, or, while a daemon runs, a copy of it.
 
     What a command writes to a copy is not kept. Raises `ConfigError` where there is no store.

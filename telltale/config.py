@@ -7,7 +7,7 @@ An unknown key is a `ConfigError` that names it, in the file and in the environm
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 import yaml
 from pydantic import (
@@ -167,7 +167,8 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise ConfigError("--config", f"{path} must hold a mapping of settings")
-    return {str(key): value for key, value in content.items()}
+    mapping = cast("dict[object, Any]", content)
+    return {str(key): value for key, value in mapping.items()}
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> None:

@@ -86,7 +86,8 @@ def examine(store: Store, tools: ToolMap, observations: Observations) -> dict[st
     """The whole document; `findings` is empty where nothing is missing."""
     subjects = _subjects(store)
     findings: list[Value] = [finding for each in subjects for finding in _findings(each)]
-    findings += [{"subject": "", "what": problem, "do": ""} for problem in observations.problems]
+    for problem in observations.problems:
+        findings.append({"subject": "", "what": problem, "do": ""})
     unmapped: list[Value] = [
         {"name": entry.name, "act": entry.act, "reversible": entry.reversible}
         for entry in tools.propose(_newest_calls(store))

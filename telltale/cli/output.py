@@ -1,11 +1,11 @@
 """What commands print: one JSON document, JSON lines, or a table; progress on standard error."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import click
 import orjson
@@ -28,7 +28,7 @@ def _plain(value: object) -> object:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, (set, frozenset, tuple)):
-        return list(value)  # pyright: ignore[reportUnknownVariableType]  # any elements will do
+        return list(cast("Iterable[object]", value))
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
@@ -67,7 +67,7 @@ def _cell(value: object) -> str:
 
 
 @contextmanager
-def progress(description: str, total: int | None = None) -> Iterator[Progress]:
+def progress(description: str, total: int | None = None) -> Generator[Progress]:
     """A progress bar on standard error; silent where that is no terminal."""
     console = Console(stderr=True)
     bar = Progress(

@@ -52,7 +52,7 @@ def command(
         body, truncated = client.query(statement, wire)
     if form in ("csv", "parquet"):
         if output is None:
-            click.get_binary_stream("stdout").write(body)
+            sys.stdout.buffer.write(body)
         else:
             output.write_bytes(body)
     else:

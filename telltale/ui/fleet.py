@@ -50,6 +50,11 @@ class Matrix:
     counts: Mapping[str, int]
     hidden: int
 
+    @property
+    def judged(self) -> bool:
+        """There is any verdict at all; without one, no alarm means nothing."""
+        return any(self.counts.values())
+
 
 def matrix(verdicts: Iterable[Verdict], subjects: Iterable[SubjectSummary]) -> Matrix:
     """Subjects in alarm first, then by time of the newest span."""

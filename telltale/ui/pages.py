@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request
 from fastapi.routing import APIRoute
@@ -30,11 +30,13 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update(
+        filters: dict[str, Any] = self._environment.filters
+        filters.update(
             visible=words.visible,
             document=words.document,
+            head=words.head,
             moment=words.moment,
-            duration=words.span_of_time,
+            duration=words.duration,
             number=words.number,
             percent=words.percent,
         )
@@ -155,7 +157,10 @@ def router(ports: Ports) -> APIRouter:
     @routes.get("/doctor")
     def doctor() -> Response:
         readiness = ports.readiness()
-        return pages.show("doctor", report=ports.doctor(), readiness=readiness, kind=_kind)
+        report = dict(ports.doctor())
+        findings = {"findings": report.pop("findings")} if "findings" in report else {}
+        shown = {**findings, **report}  # what is to be done comes first
+        return pages.show("doctor", report=shown, readiness=readiness, kind=_kind)
 
     return routes
 
@@ -169,9 +174,12 @@ def _add_file(routes: APIRouter, path: str, content: bytes, media_type: str) -> 
 
 
 def _kind(value: object) -> str:
-    """How the doctor's page shows a value: `mapping`, `table`, `list` or `text`."""
+    """How the doctor's page shows a value: `mapping`, `keyed` (a mapping of mappings, as a table),
+    `table`, `list` or `text`.
+    """
     if isinstance(value, Mapping):
-        return "mapping"
+        inner = list(cast("Mapping[str, object]", value).values())
+        return "keyed" if inner and all(isinstance(row, Mapping) for row in inner) else "mapping"
     if isinstance(value, list | tuple):
         rows: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType]  # any JSON
         return "table" if rows and all(isinstance(row, Mapping) for row in rows) else "list"

@@ -31,6 +31,11 @@ def visible(text: object, limit: int = ARGUMENTS_LENGTH) -> str:
     return shown if more <= 0 else f"{shown} … and {more:,} more characters"
 
 
+def head(text: str, length: int) -> str:
+    """The beginning of an id, enough to tell it from others by eye."""
+    return visible(text) if len(text) <= length else visible(text[:length]) + "…"
+
+
 def document(value: object, limit: int = ARGUMENTS_LENGTH) -> str:
     """A value as indented JSON; a text as it is."""
     if isinstance(value, str):
@@ -38,18 +43,18 @@ def document(value: object, limit: int = ARGUMENTS_LENGTH) -> str:
     return visible(json.dumps(jsonable(value), indent=2, ensure_ascii=False), limit)
 
 
-def moment(time_ns: int | None) -> str:
-    """`2026-01-01 09:30:05 UTC`; `unknown` for None and 0."""
+def moment(time_ns: int | None, seconds: bool = True) -> str:
+    """`2026-01-01 09:30:05 UTC`, without `seconds` `2026-01-01 09:30`; `unknown` for None and 0."""
     if not time_ns:
         return "unknown"
     try:
         at = datetime.fromtimestamp(time_ns / 1e9, UTC)
     except (OverflowError, ValueError, OSError):
         return "unknown"
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if seconds else f"{at:%Y-%m-%d %H:%M}"
 
 
-def span_of_time(duration_ns: int) -> str:
+def duration(duration_ns: int) -> str:
     """`350 ms`, `12.0 s`, `4 min`, `3 h`, `2 d`."""
     seconds = duration_ns / 1e9
     if seconds < 1:
