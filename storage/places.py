@@ -17,7 +17,7 @@ import pyarrow as pa
 from storage.columns import TEXT
 
 RECENT = 100_000
-"""Trajectories whose batch is remembered, those written last; some 20 MB."""
+"""Trajectories, and traces, whose batch is remembered: those written last; some 20 MB each."""
 
 RUN = 65_536
 """New hashes that are collected before they become a sorted run; runs of like size are merged."""
@@ -49,7 +49,7 @@ class Hashes:
         self._new.clear()
         while self._runs and len(self._runs[-1][0]) <= 2 * len(run):
             other, _ = self._runs.pop()
-            run = cast("pa.Array[Any]", pa.concat_arrays([other, run]).sort())
+            run = pa.concat_arrays([other, run]).sort()
         self._runs.append((run, _view(run)))
 
     def __contains__(self, number: int) -> bool:
@@ -78,38 +78,53 @@ class Places:
         self._lock = threading.Lock()
         self._traces: Hashes | None = None
         self._trajectories: Hashes | None = None
-        self._batches: dict[str, int] = {}
+        self._fresh: set[str] = set()  # traces of the commit under way that were never stored
+        self._trace_batches: dict[str, tuple[int, int]] = {}
+        self._trajectory_batches: dict[str, int] = {}
 
-    def stored_traces(self, cursor: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> list[str]:
-        """Those of `ids` that may be stored."""
+    def stored_traces(
+        self, cursor: duckdb.DuckDBPyConnection, ids: Sequence[str]
+    ) -> tuple[list[str], tuple[int, int] | None]:
+        """Those of `ids` that may be stored, and the first and last batch with rows of them; None
+        where that is not known.
+        """
         with self._lock:
             known = self._known_traces(cursor)
+            stored = [i for i, n in zip(ids, _hashed(cursor, ids), strict=True) if n in known]
+            ranges = [self._trace_batches.get(name) for name in stored]
+        batches = [batch for found in ranges if found is not None for batch in found]
+        certain = bool(batches) and None not in ranges
+        return stored, (min(batches), max(batches)) if certain else None
+
+    def stored_trajectories(
+        self, cursor: duckdb.DuckDBPyConnection, ids: Sequence[str]
+    ) -> list[str]:
+        """Those of `ids` that may be stored."""
+        with self._lock:
+            known = self._known_trajectories(cursor)
             return [i for i, n in zip(ids, _hashed(cursor, ids), strict=True) if n in known]
 
     def add_traces(self, cursor: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> None:
         """These are about to be stored."""
         with self._lock:
             # Loaded even now: a reader that loaded later, before this commit, would miss them.
-            self._known_traces(cursor).add(_hashed(cursor, ids))
-
-    def _known_traces(self, cursor: duckdb.DuckDBPyConnection) -> Hashes:
-        if self._traces is None:
-            self._traces = _load(cursor, "SELECT trace_id FROM data.traces")
-        return self._traces
+            known = self._known_traces(cursor)
+            numbers = _hashed(cursor, ids)
+            self._fresh = {i for i, n in zip(ids, numbers, strict=True) if n not in known}
+            known.add(numbers)
 
     def batches(
         self, cursor: duckdb.DuckDBPyConnection, ids: Sequence[str]
     ) -> tuple[int, int] | None:
-        """First and last batch with rows of these trajectories; None where nothing is stored."""
+        """First and last batch with rows of these trajectories, which are about to be stored; None
+        where nothing is stored of them yet.
+        """
         with self._lock:
-            found = [batch for batch in map(self._batches.get, ids) if batch is not None]
-            left = [name for name in ids if name not in self._batches]
+            recent = self._trajectory_batches
+            found = [recent[name] for name in ids if name in recent]
+            left = [name for name in ids if name not in recent]
             if left:
-                if self._trajectories is None:
-                    self._trajectories = _load(
-                        cursor, "SELECT trajectory_id FROM data.trajectories"
-                    )
-                known = self._trajectories
+                known = self._known_trajectories(cursor)
                 numbers = _hashed(cursor, left)
                 left = [name for name, n in zip(left, numbers, strict=True) if n in known]
                 known.add(numbers)
@@ -121,19 +136,35 @@ class Places:
                 found += [batch for (batch,) in rows]
         return (min(found), max(found)) if found else None
 
-    def wrote(self, ids: Iterable[str], batch: int) -> None:
-        """The rows of these trajectories are in `batch` from here on."""
+    def wrote(self, traces: Iterable[str], trajectories: Iterable[str], batch: int) -> None:
+        """`batch` is durable: it has new rows of the traces and all rows of the trajectories."""
         with self._lock:
-            for name in ids:
-                self._batches.pop(name, None)
-                self._batches[name] = batch
-            while len(self._batches) > RECENT:
-                del self._batches[next(iter(self._batches))]
+            for name in traces:
+                known = self._trace_batches.pop(name, None)
+                if known is not None or name in self._fresh:
+                    self._trace_batches[name] = (known[0] if known else batch, batch)
+            for name in trajectories:
+                self._trajectory_batches.pop(name, None)
+                self._trajectory_batches[name] = batch
+            for recent in (self._trace_batches, self._trajectory_batches):
+                while len(recent) > RECENT:
+                    del recent[next(iter(recent))]
 
     def doubt(self) -> None:
         """The outcome of the last commit is unknown: ask the tables again."""
         with self._lock:
-            self._batches.clear()
+            self._trace_batches.clear()
+            self._trajectory_batches.clear()
+
+    def _known_traces(self, cursor: duckdb.DuckDBPyConnection) -> Hashes:
+        if self._traces is None:
+            self._traces = _load(cursor, "SELECT trace_id FROM data.traces")
+        return self._traces
+
+    def _known_trajectories(self, cursor: duckdb.DuckDBPyConnection) -> Hashes:
+        if self._trajectories is None:
+            self._trajectories = _load(cursor, "SELECT trajectory_id FROM data.trajectories")
+        return self._trajectories
 
 
 def _load(cursor: duckdb.DuckDBPyConnection, select: str) -> Hashes:

@@ -35,15 +35,25 @@ def totals(cursor: duckdb.DuckDBPyConnection) -> Mapping[str, int]:
     return dict(cursor.execute("SELECT name, value FROM data.totals").fetchall())
 
 
-def restore_traces(cursor: duckdb.DuckDBPyConnection, trace_ids: Sequence[str]) -> Restored:
-    """Spans and logs of the traces, and what was judged of the trajectories they belong to."""
+def restore_traces(
+    cursor: duckdb.DuckDBPyConnection,
+    trace_ids: Sequence[str],
+    batches: tuple[int, int] | None = None,
+) -> Restored:
+    """Spans and logs of the traces, and what was judged of the trajectories they belong to.
+
+    `batches`: first and last batch with rows of them, if known.
+    """
     with _wanted(cursor, trace_ids):
-        ((first, last),) = cursor.execute(
-            "SELECT min(batch), max(batch) FROM data.traces "
-            "WHERE trace_id IN (SELECT id FROM wanted)"
-        ).fetchall()
-        if first is None:
-            return NOTHING
+        if batches is None:
+            ((first, last),) = cursor.execute(
+                "SELECT min(batch), max(batch) FROM data.traces "
+                "WHERE trace_id IN (SELECT id FROM wanted)"
+            ).fetchall()
+            if first is None:
+                return NOTHING
+        else:
+            first, last = batches
         # The range lets zone maps skip the row groups of other times.
         condition = "WHERE batch BETWEEN ? AND ? AND trace_id IN (SELECT id FROM wanted)"
         span_rows = cursor.execute(
@@ -57,9 +67,12 @@ def restore_traces(cursor: duckdb.DuckDBPyConnection, trace_ids: Sequence[str]) 
         log_rows = cursor.execute(
             f"SELECT {LOGS.select()} FROM data.logs {condition}", [first, last]
         ).fetchall()
+        # A trajectory is written again after each of its traces, never before the first.
         judged = cursor.execute(
-            "SELECT trajectory_id, judged_calls FROM data.trajectories WHERE trajectory_id IN "
-            "(SELECT trajectory_id FROM data.members WHERE trace_id IN (SELECT id FROM wanted))"
+            "SELECT trajectory_id, judged_calls FROM data.trajectories "
+            "WHERE batch >= $1 AND trajectory_id IN (SELECT trajectory_id FROM data.members "
+            "WHERE batch >= $1 AND trace_id IN (SELECT id FROM wanted))",
+            [first],
         ).fetchall()
     return Restored(tuple(SPANS.read(span_rows)), tuple(LOGS.read(log_rows)), dict(judged))
 

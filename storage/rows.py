@@ -1,6 +1,6 @@
 """The tables' columns, one `Shape` for each contracts type that is stored."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast
 
 from contracts.baseline import BaselineInfo, LineageEntry
@@ -282,8 +282,13 @@ class StoredDeadLetter:
     record_offset: int | None
 
 
+HEAD_BYTES = 512
+"""Bytes of a dead letter that are kept, and characters of what is said about it."""
+
+
 def stored_dead_letter(letter: DeadLetter) -> StoredDeadLetter:
     """The row of a dead letter."""
+    letter = replace(letter, head=letter.head[:HEAD_BYTES], detail=letter.detail[:HEAD_BYTES])
     if letter.position is None:
         return StoredDeadLetter(letter, None, None, None)
     where = letter.position.partition

@@ -85,7 +85,7 @@ class Store:
         encoded = batches.encode(changes)
         self._engine.write(
             lambda connection: batches.apply(connection, encoded, self._places),
-            then=lambda batch: self._places.wrote(encoded.touched, batch),
+            then=lambda batch: self._places.wrote(encoded.traces, encoded.touched, batch),
         )
 
     def ledger(self) -> Mapping[Partition, Position]:
@@ -108,14 +108,7 @@ class Store:
 
     def restore_traces(self, trace_ids: frozenset[str]) -> Restored:
         wanted = sorted(trace_ids)
-        if not wanted:
-            return queries.NOTHING
-
-        def read(cursor: duckdb.DuckDBPyConnection) -> Restored:
-            stored = self._places.stored_traces(cursor, wanted)
-            return queries.restore_traces(cursor, stored) if stored else queries.NOTHING
-
-        return self._engine.read(read)
+        return self._engine.read(lambda cursor: self._restore(cursor, wanted))
 
     def restore_trajectories(self, trajectory_ids: frozenset[str]) -> Restored:
         wanted = sorted(trajectory_ids)
@@ -123,8 +116,9 @@ class Store:
             return queries.NOTHING
 
         def read(cursor: duckdb.DuckDBPyConnection) -> Restored:
-            traces = queries.traces_of(cursor, wanted)
-            return queries.restore_traces(cursor, traces) if traces else queries.NOTHING
+            stored = self._places.stored_trajectories(cursor, wanted)
+            traces = queries.traces_of(cursor, stored) if stored else []
+            return self._restore(cursor, traces)
 
         return self._engine.read(read)
 
@@ -262,6 +256,12 @@ class Store:
     def _plausible_now_ns(self) -> int:
         passed_ns = self._clock.monotonic_ns() - self._opened_ns[1]
         return min(self._clock.now_ns(), self._opened_ns[0] + passed_ns + CLOCK_SLACK_NS)
+
+    def _restore(self, cursor: duckdb.DuckDBPyConnection, traces: Sequence[str]) -> Restored:
+        if not traces:
+            return queries.NOTHING
+        stored, spread = self._places.stored_traces(cursor, traces)
+        return queries.restore_traces(cursor, stored, spread) if stored else queries.NOTHING
 
     def _pages(self, found: Sequence[str], with_calls: bool) -> Iterator[Trajectory]:
         for start in range(0, len(found), PAGE):
