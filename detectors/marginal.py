@@ -5,8 +5,11 @@ action) and returns the statistic; an alarm is statistic >= threshold. They say 
 alarms when the mix of tasks changes; `benchmarks/detection.py` shows what that costs.
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
+from contracts.errors import BaselineError
 from detectors.sequential import Flags, Floats
 
 
@@ -17,17 +20,24 @@ class WindowedRate:
     """
 
     def __init__(self, streams: int, window: int = 200) -> None:
-        self._seen = np.zeros((window, streams), np.bool_)
-        self._sum = np.zeros(streams)
+        self._seen = np.zeros((window, streams))
         self._at = 0
 
     def update(self, unsafe: Flags) -> Floats:
         """Statistic of every stream, (streams,)."""
-        slot = self._at % len(self._seen)
-        self._sum += unsafe.astype(np.float64) - self._seen[slot]
-        self._seen[slot] = unsafe
+        self._seen[self._at % len(self._seen)] = unsafe
         self._at += 1
-        return self._sum / len(self._seen)
+        mean: Floats = self._seen.mean(axis=0)
+        return mean
+
+    def to_bytes(self) -> bytes:
+        """The whole state."""
+        return self._at.to_bytes(8, "little") + self._seen.astype("<f8").tobytes()
+
+    def restore(self, data: bytes) -> None:
+        """Take back what `to_bytes` gave. Raises `BaselineError` for another length."""
+        self._seen = _array(data[8:], self._seen.shape)
+        self._at = int.from_bytes(data[:8], "little")
 
 
 class BernoulliCusum:
@@ -36,7 +46,8 @@ class BernoulliCusum:
     Source: Reynolds & Stoumbos 1999.
     """
 
-    def __init__(self, streams: int, usual: float, risen: float) -> None:
+    def __init__(self, streams: int, usual: float, risen: float | None = None) -> None:
+        risen = min(0.99, 2 * usual) if risen is None else risen
         if not 0 < usual < risen < 1:
             raise ValueError("0 < usual < risen < 1 is needed")
         self._hit = float(np.log(risen / usual))
@@ -47,6 +58,14 @@ class BernoulliCusum:
         """Statistic of every stream, (streams,)."""
         self._sum = np.maximum(0.0, self._sum + np.where(unsafe, self._hit, self._miss))
         return self._sum
+
+    def to_bytes(self) -> bytes:
+        """The whole state."""
+        return self._sum.astype("<f8").tobytes()
+
+    def restore(self, data: bytes) -> None:
+        """Take back what `to_bytes` gave. Raises `BaselineError` for another length."""
+        self._sum = _array(data, self._sum.shape)
 
 
 class Ewma:
@@ -62,3 +81,27 @@ class Ewma:
         """Statistic of every stream, (streams,)."""
         self._mean = self._mean + self._weight * (unsafe - self._mean)
         return self._mean
+
+    def to_bytes(self) -> bytes:
+        """The whole state."""
+        return self._mean.astype("<f8").tobytes()
+
+    def restore(self, data: bytes) -> None:
+        """Take back what `to_bytes` gave. Raises `BaselineError` for another length."""
+        self._mean = _array(data, self._mean.shape)
+
+
+Marginal = WindowedRate | BernoulliCusum | Ewma
+
+MARGINAL: Mapping[str, Callable[[int, float], Marginal]] = {
+    "windowed-rate": lambda streams, usual: WindowedRate(streams),
+    "bernoulli-cusum": lambda streams, usual: BernoulliCusum(streams, usual),
+    "ewma": lambda streams, usual: Ewma(streams, usual),
+}
+"""By name, made for a number of streams and the usual share of unsafe trajectories."""
+
+
+def _array(data: bytes, shape: tuple[int, ...]) -> Floats:
+    if len(data) != 8 * int(np.prod(shape)):
+        raise BaselineError("the detector state cannot be read: wrong length")
+    return np.frombuffer(data, "<f8").astype(np.float64).reshape(shape)
