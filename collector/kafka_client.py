@@ -9,7 +9,7 @@ assignment by others. Source: RELIABILITY 2.1 and PERFORMANCE 2, kafka-python 3.
 import logging
 import socket
 import ssl
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,6 +19,9 @@ import kafka  # type: ignore[import-untyped]  # ships no types
 import kafka.admin  # type: ignore[import-untyped]  # ships no types
 import kafka.errors  # type: ignore[import-untyped]  # ships no types
 import kafka.structs  # type: ignore[import-untyped]  # ships no types
+from kafka.net import (  # type: ignore[import-untyped]  # ships no types
+    compat as kafka_compat,  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+)
 from kafka.protocol import (  # type: ignore[import-untyped]  # ships no types
     consumer as kafka_protocol,  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 )
@@ -32,6 +35,7 @@ from contracts.record import Partition
 # is typed.
 _kafka = cast("Any", kafka)
 _admin = cast("Any", kafka.admin)
+_compat = cast("Any", kafka_compat)
 _errors = cast("Any", kafka.errors)
 _protocol = cast("Any", kafka_protocol)
 _structs = cast("Any", kafka.structs)
@@ -124,14 +128,35 @@ def _connection(config: KafkaConfig) -> dict[str, object]:
     return settings
 
 
+def check_reachable(config: KafkaConfig) -> None:
+    """Raises `SourceUnavailable`, with the reason, where no bootstrap server takes a connection.
+
+    kafka-python itself only says that it waited in vain, and leaves sockets behind on the way.
+    """
+    context = ssl_context(config)
+    problems: list[str] = []
+    for server in config.bootstrap_servers:
+        host, _, port = server.rpartition(":")
+        host = host.strip("[]")
+        try:
+            with socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S) as plain:
+                if context is not None:
+                    context.wrap_socket(plain, server_hostname=host).close()
+            return
+        except (OSError, ValueError) as error:
+            problems.append(f"{server} cannot be reached: {error}")
+    raise SourceUnavailable(f"Kafka: {'; '.join(problems)}")
+
+
 class Feed:
     """Fetches records of assigned partitions. Not thread-safe."""
 
     def __init__(self, config: KafkaConfig, guard: BatchGuard) -> None:
         self._config = config
-        with _translated(config):
+        with _translated(config), _closed_on_failure() as make_client:
             self._consumer = _kafka.KafkaConsumer(
                 **_connection(config),
+                kafka_client=make_client,
                 group_id=None,
                 auto_offset_reset="none",
                 enable_auto_commit=False,
@@ -143,6 +168,8 @@ class Feed:
                 max_partition_fetch_bytes=config.fetch_bytes,
                 metrics_enabled=False,
             )
+        # The setting of that name does not reach the requests: a deleted topic came back by itself.
+        self._consumer._cluster.config["allow_auto_create_topics"] = False
         guard.attach(self._consumer)
 
     def assign(self, positions: Mapping[Partition, int]) -> None:
@@ -192,8 +219,8 @@ class Cluster:
 
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
-        with _translated(config):
-            self._admin = _admin.KafkaAdminClient(**_connection(config))
+        with _translated(config), _closed_on_failure() as make_client:
+            self._admin = _admin.KafkaAdminClient(**_connection(config), kafka_client=make_client)
 
     def topics(self, names: Sequence[str] | None) -> list[Topic]:
         """Topics of these names that exist, or all but the brokers' own."""
@@ -260,6 +287,25 @@ def _key(partition: Partition) -> object:
 
 
 @contextmanager
+def _closed_on_failure() -> Generator[Callable[..., object]]:
+    """A maker of the network client inside; where the constructor around it fails, the client's
+    thread and sockets would stay for ever.
+    """
+    made: list[Any] = []
+
+    def make(**settings: object) -> object:
+        made.append(_compat.KafkaNetClient(**settings))
+        return made[-1]
+
+    try:
+        yield make
+    except BaseException:
+        for client in made:
+            client.close()
+        raise
+
+
+@contextmanager
 def _translated(config: KafkaConfig) -> Generator[None]:
     """kafka-python's errors as ours."""
     try:
@@ -274,24 +320,10 @@ def _translated(config: KafkaConfig) -> Generator[None]:
             }
         ) from error
     except (_errors.KafkaError, OSError, RuntimeError, ValueError) as error:
-        raise SourceUnavailable(f"{name(config)}: {_reason(config, error)}") from error
+        said = str(error) or "no answer"
+        raise SourceUnavailable(f"{name(config)}: {type(error).__name__}: {said}") from error
 
 
 def name(config: KafkaConfig) -> str:
     """How messages call the cluster."""
     return f"Kafka at {', '.join(config.bootstrap_servers)}"
-
-
-def _reason(config: KafkaConfig, error: Exception) -> str:
-    """Why, in words for an operator: kafka-python only says that it waited in vain."""
-    said = f"{type(error).__name__}: {error}"
-    for server in config.bootstrap_servers:
-        host, _, port = server.rpartition(":")
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S) as raw:
-                context = ssl_context(config)
-                if context is not None:
-                    context.wrap_socket(raw, server_hostname=host.strip("[]")).close()
-        except (OSError, ValueError) as problem:
-            return f"{server} cannot be reached: {problem}"
-    return said

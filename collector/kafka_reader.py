@@ -13,7 +13,7 @@ from typing import Protocol
 from collector.config import KafkaConfig
 from collector.kafka_batches import BatchGuard, FetchedRecord
 from collector.kafka_buffer import Buffer
-from collector.kafka_client import Cluster, Feed, OutOfRange, Range, Topic
+from collector.kafka_client import Cluster, Feed, OutOfRange, Range, Topic, check_reachable
 from contracts.clock import Clock
 from contracts.errors import SourceUnavailable
 from contracts.record import Gap, Partition, Position, Record, Signal
@@ -127,6 +127,7 @@ class KafkaReader(threading.Thread):
 
     def _session(self) -> None:
         """Read with new clients until stopped. Raises `SourceUnavailable`, `Stalled`."""
+        check_reachable(self._config)
         cluster = Cluster(self._config)
         try:
             feed = Feed(self._config, self._guard)
