@@ -76,12 +76,12 @@ def size_bytes(spans: Sequence[Span]) -> int:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Median of `ROUNDS` runs."""
+    """Processor time, median of `ROUNDS` runs: other work may share the machine."""
     taken: list[float] = []
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        taken.append(time.perf_counter() - start)
+        taken.append(time.process_time() - start)
     return statistics.median(taken)
 
 

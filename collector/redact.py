@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-from collector.redact_finder import SecretFinder
+from collector.redact_finder import SecretFinder, shipped_finder
 from collector.redact_keywords import Family, is_secret, key_family
 from collector.redact_shapes import digest, shaped
 from contracts.record import DeadLetter
@@ -17,6 +17,10 @@ HEAD_BYTES = 512
 KEYS_KNOWN = 65_536
 """Attribute names remembered as telling of no secret; names are the sender's, so bounded."""
 LEAST_KEY_BYTES = 16
+ROUNDS_MOST = 16
+"""Of one text; two are the rule. More is an error, and with it the whole text goes."""
+DEPTH_MOST = 64
+"""Of a value that is replaced after an error; decoded ones are far less deep."""
 
 
 class Redactor:
@@ -50,7 +54,7 @@ class Redactor:
         self._secrets = secrets
         self._shapes = arguments == "digest"
         self._off = not secrets and not self._shapes
-        self._finder = finder or SecretFinder()
+        self._finder = finder or shipped_finder()
         self._plain_keys: set[str] = set()
         self._resource: tuple[Mapping[str, Value], Mapping[str, Value]] = ({}, {})
         self.errors = 0
@@ -253,16 +257,21 @@ class Redactor:
         return digest(text, self._mac) if self._shapes else text
 
     def _bytes(self, text: bytes) -> bytes:
-        secrets = self._finder.find(text)
-        if not secrets:
-            return text
-        parts: list[bytes] = []
-        at = 0
-        for secret in secrets:
-            digits = self._mac(text[secret.first : secret.end])
-            parts += (text[at : secret.first], f"[[secret:{secret.rule}:{digits}]]".encode())
-            at = secret.end
-        return b"".join((*parts, text[at:]))
+        """`text` without secrets. A marker in the place of one can show another beside it, so
+        until there is none; then redacting again changes nothing.
+        """
+        for _ in range(ROUNDS_MOST):
+            secrets = self._finder.find(text)
+            if not secrets:
+                return text
+            parts: list[bytes] = []
+            at = 0
+            for secret in secrets:
+                digits = self._mac(text[secret.first : secret.end])
+                parts += (text[at : secret.first], f"[[secret:{secret.rule}:{digits}]]".encode())
+                at = secret.end
+            text = b"".join((*parts, text[at:]))
+        raise RuntimeError("redaction does not come to an end")
 
     def _mac(self, content: bytes) -> str:
         return hmac.digest(self._key, content, "sha256")[:8].hex()
@@ -277,16 +286,18 @@ class Redactor:
             digest.encode(), key=self._key[:64], digest_size=16, person=b"span digest"
         ).hexdigest()
 
-    def _blank(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        return {key: self._blank_value(value) for key, value in values.items()}
+    def _blank(self, values: Mapping[str, Value], depth: int = 0) -> dict[str, Value]:
+        return {key: self._blank_value(value, depth) for key, value in values.items()}
 
-    def _blank_value(self, value: Value) -> Value:
+    def _blank_value(self, value: Value, depth: int = 0) -> Value:
+        if depth > DEPTH_MOST:
+            return self._marker("too deep", "error")
         if isinstance(value, str):
             return self._marker(value, "error")
         if isinstance(value, bytes):
             return self._marker(value.hex(), "error")
         if isinstance(value, list):
-            return [self._blank_value(item) for item in value]
+            return [self._blank_value(item, depth + 1) for item in value]
         if isinstance(value, dict):
-            return self._blank(value)
+            return self._blank(value, depth + 1)
         return value

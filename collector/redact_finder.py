@@ -3,8 +3,9 @@
 # google-re2 has no type hints; what is used of it is declared below.
 # pyright: reportUnknownMemberType=false
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple, Protocol, cast
 
 import re2  # type: ignore[import-untyped]  # no stubs
@@ -83,32 +84,36 @@ class SecretFinder:
 
     def holds(self, text: bytes) -> bool:
         """Whether there is any secret in `text`."""
-        return any(True for _ in self._each(text))
+        return any(True for _ in self._each(text, _markers(text)))
 
     def find(self, text: bytes) -> Sequence[Secret]:
         """The secrets in `text`, in order, not overlapping.
 
         Where two overlap, both are one secret by the name of the one that starts first.
         """
-        found = list(self._each(text))
+        markers = _markers(text)
+        found = list(self._each(text, markers))
         if len(found) > 1:
             found = _merged(found)
-        return _carved(text, found) if b"[[" in text else found
+        return _carved(found, markers) if markers else found
 
-    def _each(self, text: bytes) -> Iterator[Secret]:
+    def _each(self, text: bytes, markers: Sequence[tuple[int, int]]) -> Iterator[Secret]:
         # Set.Match returns None where no rule matches.
         for index in self._all.Match(text) or ():
-            yield from self._of_rule(text, *self._rules[index])
+            name, pattern, locate = self._rules[index]
+            at = 0
+            while match := pattern.search(text, at):
+                first, at = match.span()
+                within = bisect_right(markers, (first, len(text))) - 1
+                if within >= 0 and first < markers[within][1]:
+                    at = markers[within][1]  # a marker's own words tell of nothing
+                elif secret := locate(text, match):
+                    at = max(at, secret[1])
+                    yield Secret(*secret, name)
 
-    @staticmethod
-    def _of_rule(text: bytes, name: str, pattern: _Pattern, locate: Locate) -> Iterator[Secret]:
-        at = 0
-        while match := pattern.search(text, at):
-            secret = locate(text, match)
-            at = match.span()[1]
-            if secret is not None:
-                at = max(at, secret[1])
-                yield Secret(*secret, name)
+
+def _markers(text: bytes) -> Sequence[tuple[int, int]]:
+    return [marker.span() for marker in MARKER.finditer(text)] if b"[[" in text else ()
 
 
 def _first_group(rule: Rule, text: bytes, match: _Match) -> tuple[int, int] | None:
@@ -136,19 +141,23 @@ def _merged(found: list[Secret]) -> list[Secret]:
     return merged
 
 
-def _carved(text: bytes, found: list[Secret]) -> list[Secret]:
+def _carved(found: list[Secret], markers: Sequence[tuple[int, int]]) -> list[Secret]:
     """The secrets without the markers in them."""
     pieces: list[Secret] = []
     for first, end, rule in found:
         at = first
-        for marker in MARKER.finditer(text):
-            if marker.end() <= at:
-                continue
-            if marker.start() >= end:
+        for start, stop in markers[max(0, bisect_right(markers, (first, end)) - 1) :]:
+            if start >= end:
                 break
-            if marker.start() > at:
-                pieces.append(Secret(at, marker.start(), rule))
-            at = marker.end()
+            if start > at:
+                pieces.append(Secret(at, start, rule))
+            at = max(at, stop)
         if at < end:
             pieces.append(Secret(at, end, rule))
     return pieces
+
+
+@cache
+def shipped_finder() -> SecretFinder:
+    """The finder of the shipped rules; building its automaton takes a moment, so there is one."""
+    return SecretFinder()

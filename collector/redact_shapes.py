@@ -1,9 +1,9 @@
 """Content as keyed digests and shapes: equality and novelty stay, the words go.
 
 What is kept: keys, ids, names of tools, agents and models, roles, numbers of elements, booleans,
-tool definitions, and short values without a space outside of content. What is content is told by
-the last part of the key (`gen_ai.tool.call.arguments`, `input.value`); an unknown key with text or
-JSON in it counts as content, too.
+tool definitions, and attributes of one short word. What is content is told by the last part of the
+key (`gen_ai.tool.call.arguments`, `input.value`); texts and structures under an unknown key are
+content, too.
 """
 
 import re
@@ -67,32 +67,34 @@ def digest(value: str | int | float | bytes, mac: Mac) -> str:
 
 def shaped(attributes: Mapping[str, Value], mac: Mac) -> dict[str, Value]:
     """The attributes with their content replaced."""
-    return {key: _attribute(key, value, mac) for key, value in attributes.items()}
+    return {key: _field(key, value, mac, nested=False) for key, value in attributes.items()}
 
 
-def _attribute(key: str, value: Value, mac: Mac) -> Value:
+def _field(key: str, value: Value, mac: Mac, *, nested: bool) -> Value:
     if DEFINITIONS.search(key):
         return value
     if CONTENT.search(key):
         return _content(value, mac)
     if isinstance(value, str) and len(value) <= NAME_MOST and NAMES.search(key):
         return value
-    return _outside(value, mac)
+    return _unknown(value, mac, nested=nested)
 
 
-def _outside(value: Value, mac: Mac) -> Value:
-    """A value whose key does not say that it is content."""
+def _unknown(value: Value, mac: Mac, *, nested: bool) -> Value:
+    """A value whose key tells nothing: short text stays as an attribute, not inside structures."""
     if isinstance(value, str):
-        if SHORT.fullmatch(value):
+        if not nested and SHORT.fullmatch(value):
             return value
         structure = _parsed(value)
-        return digest(value, mac) if structure is None else _dumped(_outside(structure, mac))
+        if structure is None:
+            return digest(value, mac)
+        return _dumped(_unknown(structure, mac, nested=True))
     if isinstance(value, bytes):
         return digest(value, mac)
     if isinstance(value, list):
-        return [_outside(item, mac) for item in value]
+        return [_unknown(item, mac, nested=nested) for item in value]
     if isinstance(value, dict):
-        return {_key(key, mac): _attribute(key, item, mac) for key, item in value.items()}
+        return {_key(key, mac): _field(key, item, mac, nested=True) for key, item in value.items()}
     return value
 
 
