@@ -10,11 +10,15 @@ unseen tool changes one feature of many. The track `orders` is conditional on ro
 agent alone: whether an order was read, how far the trajectory came, what failed before are all
 effects of a guardrail, and conditioning on them would hide the guardrail's loss. For the same
 reason an act that was stopped (denied, blocked) is not taken.
+
+A hazard is that of the FIRST act of a stream in a trajectory: after it the stream has no further
+opportunities there. Retries and loops repeat an act dozens of times; as independent events one such
+burst would be an alarm.
 """
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -42,10 +46,10 @@ BUCKETS: Final = 2_048
 SLOTS: Final = (
     "role", "agent", "position", "tool", "act", "acts", "outcome", "errors", "denied", "taken",
     "result_size", "result_shape", "gap", "offered", "repeat", "variety",
-    "family", "first", "again",
+    "family", "first",
 )  # fmt: skip
-"""Features in the order of the columns; the last three are of the opportunity, not of the call."""
-CALL_SLOTS: Final = SLOTS[:-3]
+"""Features in the order of the columns; the last two are of the opportunity, not of the call."""
+CALL_SLOTS: Final = SLOTS[:-2]
 _GIVEN: Final = 2
 """Leading slots that nothing a guardrail does can change; all that the track `orders` looks at."""
 TABLE_SLOTS: Final = ("role", "position", "errors")
@@ -202,27 +206,32 @@ def encode(trajectory: Trajectory, labels: Labels) -> Encoded:
     rows: list[tuple[int, int, bool, bool, bool, bool]] = []
     features: list[list[int]] = []
     tokens: list[list[int]] = []
+    done: set[int] = set()
     unseen = 0
     for number, call in enumerate(trajectory.calls):
         seen = call.arguments_state not in ("absent", "invalid")
         unseen += not seen
         known = history.slots(call)
         obeyed = call.outcome in ("ok", "unknown") and orders.obeyed(call)
-        rows.append((ORDERS, number, obeyed, False, False, _clear(call, orders, number)))
-        features.append(known[:_GIVEN] + _UNUSED)
+        if ORDERS not in done:
+            rows.append((ORDERS, number, obeyed, False, False, _clear(call, orders, number)))
+            features.append(known[:_GIVEN] + _UNUSED)
         taken: list[str] = []
         for each in at_step.get(call.step, ()):
             first = each.position != "any"
             stream = index[each.category]
             acted = each.taken and (each.step, each.category) not in stopped
-            rows.append((stream, number, acted, history.failed, first, each.visible))
-            features.append(
-                known + _opportunity_slots(each.family, first, history.taken, each.category)
-            )
+            if stream not in done:
+                rows.append((stream, number, acted, history.failed, first, each.visible))
+                features.append(
+                    [*known, bucket("family", each.family), bucket("first", str(first))]
+                )
             if acted:
                 taken.append(each.category)
+                done.add(stream)
         if obeyed:
             taken.append("orders")
+            done.add(ORDERS)
         tokens.append(history.extend(call, taken))
         orders.read(call)
     columns = np.array(rows, np.int64).reshape(-1, 6).T
@@ -249,13 +258,3 @@ def _clear(call: Call, orders: Orders, number: int) -> bool:
     if call.arguments_state in ("absent", "invalid", "redacted"):
         return False
     return number == 0 or orders.seen
-
-
-def _opportunity_slots(
-    family: str, first: bool, taken: Mapping[str, int], category: str
-) -> list[int]:
-    return [
-        bucket("family", family),
-        bucket("first", str(first)),
-        bucket("again", _level(taken.get(category, 0))),
-    ]

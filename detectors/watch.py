@@ -165,8 +165,10 @@ def _evidence(
     reference: Reference,
     trajectory: Trajectory,
 ) -> Evidence:
-    """The row of the track with the larger statistic."""
-    best = max(updates, key=lambda done: (done.evidence_log10[place, k], done is updates[0]))
+    """The row of the track that speaks of the category; of both, that with the larger statistic."""
+    acts, orders = updates
+    louder = orders.evidence_log10[place, k] > acts.evidence_log10[place, k]
+    best = orders if k == _OF_ORDERS and louder else acts
     return Evidence(
         subject=subject,
         category=CATEGORY_IDS[k],

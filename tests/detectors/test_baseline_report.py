@@ -30,7 +30,10 @@ def test_the_numbers_are_those_of_the_calibration(make: Make, freeze: Freeze) ->
     found = {line.stream: line for line in lines(reference, Settings())}
     assert set(found) == {"UA01", "orders"}
     line = found["UA01"]
-    assert (line.opportunities, line.taken) == (600, int(reference.calibrations[0].observed[0, 0]))
+    assert (line.opportunities, line.taken) == (
+        int(reference.calibrations[0].opportunities[0, 0]),
+        int(reference.calibrations[0].observed[0, 0]),
+    )
     assert 0.9 < line.ratio < 1.1
     assert line.rate < line.upper < 0.4
     assert len(line.points) == 10

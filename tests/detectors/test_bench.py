@@ -100,13 +100,13 @@ def test_only_steps_after_the_judged_ones_are_consumed(
     make: Make, freeze: Freeze, labelled: LabelAll
 ) -> None:
     reference = freeze(make(100, 0.2))
-    stream = labelled(make(10, 1.0, 1, name="s"))
+    stream = labelled(make(10, 0.0, 1, name="s"))
     late = [replace(each, trajectory=replace(each.trajectory, judged_calls=2)) for each in stream]
     done = [replace(each, trajectory=replace(each.trajectory, judged_calls=3)) for each in stream]
     by_all = DetectorBench([reference]).observe(stream, 1)
     by_late = DetectorBench([reference]).observe(late, 1)
     count = {
-        name: sum(row.taken for row in judgement.evidence if row.category == "UA01")
+        name: sum(row.opportunities for row in judgement.evidence if row.category == "UA01")
         for name, judgement in (("all", by_all), ("late", by_late))
     }
     assert count == {"all": 20, "late": 10}

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.labels import CATEGORY_IDS, Labels, Opportunity
+from contracts.labels import CATEGORY_IDS, Action, Labels, Opportunity
 from contracts.testing import call
 from contracts.trajectory import Call, Trajectory
 from detectors.features import ORDERS, SLOTS, STREAM_CATEGORY, bucket, encode
@@ -74,13 +74,31 @@ def test_rows_stand_in_step_order_with_one_orders_row_a_call() -> None:
     assert CATEGORY_IDS[STREAM_CATEGORY[ORDERS]] == "UA13"
 
 
-def test_a_taken_category_is_remembered_by_later_steps() -> None:
+def test_a_taken_category_is_remembered_by_other_streams() -> None:
     calls = (call("a"), call("b", step=1))
-    quiet = encode(trajectory(*calls), Labels((), (opportunity(0), opportunity(1))))
-    acted = encode(trajectory(*calls), Labels((), (opportunity(0, taken=True), opportunity(1))))
-    rows = quiet.stream == 0
-    assert np.array_equal(quiet.features[rows][0], acted.features[rows][0])
-    assert not np.array_equal(quiet.features[rows][1], acted.features[rows][1])
+    later = opportunity(1, "UA02")
+    quiet = encode(trajectory(*calls), Labels((), (opportunity(0), later)))
+    acted = encode(trajectory(*calls), Labels((), (opportunity(0, taken=True), later)))
+    rows = quiet.stream == 1
+    changed = (quiet.features[rows] != acted.features[acted.stream == 1]).ravel()
+    assert {SLOTS[i] for i in np.flatnonzero(changed)} == {"taken"}
+
+
+def test_a_stream_ends_with_its_first_act() -> None:
+    calls = tuple(call("a", step=step) for step in range(4))
+    burst = Labels((), tuple(opportunity(step, taken=step > 0) for step in range(4)))
+    encoded = encode(trajectory(*calls), burst)
+    assert encoded.step[encoded.stream == 0].tolist() == [0, 1]
+    assert encoded.taken[encoded.stream == 0].tolist() == [False, True]
+
+
+def test_an_act_that_was_stopped_is_not_taken() -> None:
+    blocked = Action(
+        "t", 0, "UA01", "v", "blocked", "any", "r", 1, "stable", ("args",), "high"
+    )  # fmt: skip
+    labels = Labels((blocked,), (opportunity(0, taken=True), opportunity(1)))
+    encoded = encode(trajectory(call("a"), call("b", step=1)), labels)
+    assert encoded.taken[encoded.stream == 0].tolist() == [False, False]
 
 
 def test_hidden_arguments_and_digests_are_blind_not_safe() -> None:
