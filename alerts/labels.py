@@ -10,11 +10,12 @@ MAX_LENGTH = 120
 OTHER = "other"
 """The label value that everything past a limit is counted under."""
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.:/-]")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.:/+@ -]")
+"""Quotes, braces, control and direction-changing characters and surrogates among them."""
 
 
 def clean(text: str, limit: int = MAX_LENGTH) -> str:
-    """The text with every character outside `[A-Za-z0-9_.:/-]` replaced by `_`, at most `limit`.
+    """The text with every character outside `[A-Za-z0-9_.:/+@ -]` replaced by `_`, at most `limit`.
 
     A text that had to be changed ends in `-` and 8 hex digits of its BLAKE2b digest, so that two
     names that differ only in replaced characters do not share a series. Pure: the same text gives

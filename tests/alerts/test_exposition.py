@@ -343,7 +343,7 @@ def test_series_are_bounded_over_all_metrics(verdict: Callable[..., Verdict]) ->
 def test_cleaned_names_are_safe_and_stay_apart(one: str, two: str) -> None:
     for text in (one, two):
         assert len(clean(text)) <= 120
-        assert all(c.isascii() and (c.isalnum() or c in "_.:/-") for c in clean(text))
+        assert all(c.isascii() and (c.isalnum() or c in "_.:/+@ -") for c in clean(text))
     if one != two and clean(one) != one and clean(two) != two:
         assert clean(one) != clean(two)
 
@@ -360,7 +360,7 @@ def test_no_two_names_share_a_slot(names: list[str]) -> None:
 
 def test_a_name_made_to_equal_anothers_label_gets_its_own() -> None:
     slots = Slots(10)
-    victim = slots.get("my agent")
+    victim = slots.get("my (agent)")
     assert victim is not None
     assert slots.get(victim) not in (victim, None)
 

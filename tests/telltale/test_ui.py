@@ -306,9 +306,7 @@ def test_words() -> None:
     assert words.document({"a": float("nan"), "b": "ü"}) == '{\n  "a": null,\n  "b": "ü"\n}'
     assert words.moment(0) == words.moment(None) == "unknown"
     assert words.moment(1_767_225_600_000_000_000) == "2026-01-01 00:00:00 UTC"
-    assert [
-        words.span_of_time(n) for n in (0, 10**9, 120 * 10**9, 7200 * 10**9, 2 * 864 * 10**11)
-    ] == [
+    assert [words.duration(n) for n in (0, 10**9, 120 * 10**9, 7200 * 10**9, 2 * 864 * 10**11)] == [
         "0 ms",
         "1.0 s",
         "2 min",
