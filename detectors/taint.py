@@ -38,10 +38,10 @@ _OVERRIDES: Final = re.compile(
 )
 _SENTENCE: Final = 400
 """Characters before a target within which its sentence must begin."""
-_BOUNDARY: Final = re.compile(
-    r"[.!?](?=\s|$)|\n[ \t]*\n|\n[ \t]*(?:[-*][ \t]+)?[\w ]{1,30}:(?=\s)|\n[ \t]*[-*][ \t]"
-    r"|<[^<>]{0,80}>"
-    r"|[{}\[\]]"
+_LAST_BOUNDARY: Final = re.compile(
+    r".*(?:[.!?](?=\s|$)|\n[ \t]*\n|\n[ \t]*(?:[-*][ \t]+)?[\w ]{1,30}:(?=\s)|\n[ \t]*[-*][ \t]"
+    r"|<[^<>]{0,80}>|[{}\[\]])",
+    re.DOTALL,
 )
 """Where a sentence or a field of structured text ends. One line break alone does not: YAML
 folds.
@@ -115,6 +115,17 @@ def targets(call: Call) -> tuple[tuple[str, str], ...]:
     return tuple(targets_of(leaves(call.arguments)))
 
 
+def canonical(value: Value) -> bytes:
+    """Bytes that are equal for equal values, whatever the order of their keys."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, orjson.JSONEncodeError):
+        # Integers past 64 bits, lone surrogates, bytes: rare, and orjson takes none of them.
+        return "\n".join(f"{leaf.name}={leaf.text}" for leaf in leaves(value)).encode(
+            "utf-8", "surrogatepass"
+        )
+
+
 def plain(value: Value) -> str:
     """The searchable lower-case text of a result or of arguments, at most `MAX_RESULT`
     characters.
@@ -125,19 +136,15 @@ def plain(value: Value) -> str:
         return value[:MAX_RESULT].lower()
     if isinstance(value, bool | int | float):
         return str(value).lower()
-    try:
-        text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
-    except (TypeError, orjson.JSONEncodeError):
-        text = "\n".join(leaf.text for leaf in leaves(value))
+    text = canonical(value).decode("utf-8", "replace")
     return text[:MAX_RESULT].replace("\\n", "\n").lower()
 
 
 def _sentence_before(text: str, offset: int) -> str:
     """The part of the sentence or field around `offset` that stands before it."""
     start = max(0, offset - _SENTENCE)
-    for boundary in _BOUNDARY.finditer(text, start, offset):
-        start = boundary.end()
-    return text[start:offset]
+    last = _LAST_BOUNDARY.match(text, start, offset)
+    return text[last.end() if last else start : offset]
 
 
 class Origins:

@@ -61,9 +61,11 @@ class ToolEntry:
     open_world: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Semantics:
-    """What a tool does. `act`: of `detectors.parsing.verbs`. `targets`: arguments said to hold the
+    """What a tool does; one object per distinct answer of a `ToolMap`, compared by identity.
+
+    `act`: of `detectors.parsing.verbs`. `targets`: arguments said to hold the
     target, () where the map does not say. `mapped`: the operator's map decided.
     """
 

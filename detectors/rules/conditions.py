@@ -11,9 +11,10 @@ from contracts.errors import RuleError
 from detectors.rules import config, matchers, triggers
 from detectors.rules.facts import Facts
 from detectors.rules.globs import Test, expand, test
-from detectors.rules.matchers import ARGS, OUTCOME, Compiled, Hit, Sets
+from detectors.rules.matchers import ARGS, OUTCOME, Check, Compiled, Hit, Sets
 from detectors.rules.order import earlier_check, repeat_check
 from detectors.rules.triggers import ANY_CALL
+from detectors.toolmap import Semantics
 
 PROVENANCES: Final = (
     "target_from_request",
@@ -40,7 +41,27 @@ def compile_condition(condition: config.Condition, sets: Sets) -> Compiled:
         raise RuleError("a condition without any key; give it at least one")
     if not barred and len(parts) == 1:
         return parts[0]
-    checks = [part.check for part in parts]
+
+    def binder(_: Compiled, keys: frozenset[str], semantics: Semantics) -> Check | None:
+        bound: list[Check] = []
+        for part in parts:
+            one = part.bind(keys, semantics)
+            if one is None:
+                return None
+            bound.append(one)
+        bars = [one for bar in barred if (one := bar.bind(keys, semantics)) is not None]
+        return _every(bound, bars)
+
+    return Compiled(
+        _every([part.check for part in parts], [bar.check for bar in barred]),
+        triggers.narrowest([part.triggers for part in parts]),
+        binder,
+    )
+
+
+def _every(checks: Sequence[Check], bars: Sequence[Check]) -> Check:
+    if len(checks) == 1 and not bars:
+        return checks[0]
 
     def check(facts: Facts) -> Hit | None:
         evidence, target, bulk = _NOTHING, "", False
@@ -49,11 +70,12 @@ def compile_condition(condition: config.Condition, sets: Sets) -> Compiled:
             if hit is None:
                 return None
             evidence, target, bulk = evidence | hit.evidence, target or hit.target, bulk or hit.bulk
-        if holds_any(barred, facts):
-            return None
+        for bar in bars:
+            if bar(facts) is not None:
+                return None
         return Hit(evidence, target, bulk)
 
-    return Compiled(check, triggers.narrowest([part.triggers for part in parts]))
+    return check
 
 
 def holds_any(conditions: Sequence[Compiled], facts: Facts) -> bool:
@@ -74,7 +96,25 @@ def _any(parts: Sequence[Compiled]) -> Compiled:
                     return hit
         return None
 
-    return Compiled(check, triggers.union(part.triggers for part in parts))
+    def binder(_: Compiled, keys: frozenset[str], semantics: Semantics) -> Check | None:
+        bound = [one for part in parts if (one := part.bind(keys, semantics)) is not None]
+        return _first(bound) if bound else None
+
+    return Compiled(check, triggers.union(part.triggers for part in parts), binder)
+
+
+def _first(checks: Sequence[Check]) -> Check:
+    if len(checks) == 1:
+        return checks[0]
+
+    def check(facts: Facts) -> Hit | None:
+        for one in checks:
+            hit = one(facts)
+            if hit is not None:
+                return hit
+        return None
+
+    return check
 
 
 def _of_call(condition: config.Condition, sets: Sets) -> list[Compiled]:
@@ -134,6 +174,11 @@ def _of_moment(condition: config.Condition, sets: Sets) -> list[Compiled]:
 def _of_order(condition: config.Condition, sets: Sets) -> list[Compiled]:
     """Parts on what came before, the dearest ones."""
     parts: list[Compiled] = []
+    if condition.repeated is not None:
+        repeated = condition.repeated
+        parts.append(
+            _flag(lambda facts: facts.repeated is repeated, _ORDER, triggers.of_repeated(repeated))
+        )
     if condition.repeats is not None:
         parts.append(
             _flag(repeat_check(condition.repeats), _ORDER, triggers.of_repeats(condition.repeats))

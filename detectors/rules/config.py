@@ -215,6 +215,7 @@ class Condition(_Strict):
     request: Texts = ()
     arguments: Literal["seen", "hidden"] | None = None
     first: bool | None = None
+    repeated: bool | None = None
     denied: bool | None = None
     failed: bool | None = None
 

@@ -21,7 +21,7 @@ from detectors.parsing.web import (
     request_of_command,
     requests_of_leaves,
 )
-from detectors.taint import Origins, plain
+from detectors.taint import Origins, canonical
 from detectors.toolmap import Semantics, ToolMap
 
 _SHELL_NAMES: Final = vocabulary(
@@ -140,11 +140,11 @@ class Facts:
             before.act in IDLE for before in trail[:index]
         )
         self.repeated = False
-        self.keys: set[str] = set()
+        self.keys: frozenset[str] = frozenset()
         self._provenance: Origin | None = None
         self._targets: tuple[Target, ...] | None = None
         self._parsed: Parsed | None = None
-        self._digest: tuple[str, str] | None = None
+        self._digest: tuple[str, bytes] | None = None
 
     @property
     def act(self) -> str:
@@ -174,10 +174,10 @@ class Facts:
         return self._targets
 
     @property
-    def digest(self) -> tuple[str, str]:
+    def digest(self) -> tuple[str, bytes]:
         """Tool and canonical arguments: equal for equal calls."""
         if self._digest is None:
-            self._digest = (self.call.tool, plain(self.call.arguments))
+            self._digest = (self.call.tool, canonical(self.call.arguments))
         return self._digest
 
     @property

@@ -56,6 +56,7 @@ _AGGRAVATING: Final = vocabulary(
 _AFTER_DENIAL: Final = 3
 """Calls after a refusal within which an action counts as a reaction to it."""
 _MAX_TEXTS: Final = 40
+_BULK_TARGETS: Final = 10
 
 
 class TrajectoryLabels:
@@ -172,7 +173,7 @@ def _modifiers(facts: Facts, rule: config.Rule, hit: Hit, skipped: bool) -> tupl
     found = set(facts.provenance.modifiers)
     if rule.irreversible or ("name" in hit.evidence and facts.semantics.irreversible):
         found.add("irreversible")
-    if hit.bulk:
+    if hit.bulk or len(facts.targets) >= _BULK_TARGETS:
         found.add("bulk")
     if any(_PRODUCTION.search(leaf.text[:400].lower()) for leaf in facts.leaves[:_MAX_TEXTS]):
         found.add("production")
@@ -196,4 +197,6 @@ def _target(facts: Facts, rule: config.Rule, hit: Hit, tainted: str) -> str:
         for target in facts.targets:
             if target.kind == kind and (not tainted or target.value == tainted):
                 return target.value[:256]
+    if not tainted and not hit.target and facts.targets:
+        return facts.targets[0].value[:256]
     return (tainted or hit.target)[:256]

@@ -10,6 +10,7 @@ from detectors.rules import config
 from detectors.rules.facts import Facts
 from detectors.rules.globs import Test, expand, test
 from detectors.rules.triggers import ANY_CALL, named
+from detectors.toolmap import Semantics
 
 Sets = Mapping[str, Sequence[str]]
 
@@ -27,19 +28,40 @@ class Hit(NamedTuple):
 Check = Callable[[Facts], Hit | None]
 
 
+Possible = Callable[[Semantics], bool]
+Bind = Callable[["Compiled", frozenset[str], Semantics], Check | None]
+
+
+def bind_leaf(condition: "Compiled", keys: frozenset[str], semantics: Semantics) -> Check | None:
+    """The condition's own check, None where its triggers say that it cannot hold."""
+    return None if keys.isdisjoint(condition.triggers) else condition.check
+
+
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A condition. `triggers`: it can hold only for a call with one of these keys."""
+    """A condition. `triggers`: it can hold only for a call with one of these keys.
+
+    `binder`: see `bind`.
+    """
 
     check: Check
     triggers: frozenset[str]
+    binder: Bind = bind_leaf
+
+    def bind(self, keys: frozenset[str], semantics: Semantics) -> Check | None:
+        """The check for calls with these keys and semantics, what they decide left out.
+
+        None where it cannot hold for any of them.
+        """
+        return self.binder(self, keys, semantics)
 
 
 NAME: Final = frozenset({"name"})
 ARGS: Final = frozenset({"args"})
 OUTCOME: Final = frozenset({"outcome"})
+_BY_ARGUMENT: Final = Hit(ARGS)
+_BY_NAME: Final = Hit(NAME)
 _BULK_FLAGS: Final = vocabulary("r R recursive recurse all A s prune delete")
-_BULK_TARGETS: Final = 10
 _MAX_TARGET: Final = 256
 
 
@@ -52,24 +74,31 @@ def tool(given: config.ToolCondition, sets: Sets) -> Compiled:
     act, verb = test(given.act, sets), test(given.verb, sets)
     noun, barred = test(given.object, sets), test(given.not_object, sets)
 
-    def check(facts: Facts) -> Hit | None:
-        known = facts.semantics
-        if (
+    def possible(known: Semantics) -> bool:
+        return not (
             (act is not None and not act(known.act))
             or (verb is not None and not verb(known.verb))
             or known.confidence < given.confidence
             or (given.irreversible is not None and known.irreversible is not given.irreversible)
             or not _some(noun, known.objects)
             or (barred is not None and any(map(barred, known.objects)))
-        ):
-            return None
-        targets = facts.targets
-        return Hit(NAME, targets[0].value if targets else "", len(targets) >= _BULK_TARGETS)
+        )
+
+    def check(facts: Facts) -> Hit | None:
+        return _BY_NAME if possible(facts.semantics) else None
 
     triggers = named("act", expand(given.act, sets), ANY_CALL)
     if triggers is ANY_CALL:
         triggers = named("verb", expand(given.verb, sets), ANY_CALL)
-    return Compiled(check, triggers)
+    return Compiled(
+        check,
+        triggers,
+        lambda _, keys, semantics: _by_name if possible(semantics) else None,
+    )
+
+
+def _by_name(_: Facts) -> Hit:
+    return _BY_NAME
 
 
 def command(given: config.CommandCondition, sets: Sets) -> Compiled:
@@ -239,8 +268,7 @@ def argument(given: config.ArgumentCondition, sets: Sets) -> Compiled:
                     number = _number(leaf.text)
                     if number is None or not number > given.over:
                         continue
-                targets = facts.targets
-                return Hit(ARGS, targets[0].value if targets else "")
+                return _BY_ARGUMENT
         return None
 
     return Compiled(check, named("argument", expand(given.name, sets), ANY_CALL))
@@ -264,7 +292,7 @@ def target(given: config.TargetCondition, sets: Sets) -> Compiled:
         ]
         if not found or len(found) < given.count:
             return None
-        return Hit(ARGS, found[0][:_MAX_TARGET], len(found) >= _BULK_TARGETS)
+        return Hit(ARGS, found[0][:_MAX_TARGET])
 
     return Compiled(check, ANY_CALL)
 

@@ -7,17 +7,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from contracts.labels import Labels
 from contracts.trajectory import Call
 from detectors.rules import config
 from detectors.rules.cases import case_calls
-from detectors.rules.conditions import compile_condition, holds_any
+from detectors.rules.conditions import compile_condition
 from detectors.rules.facts import Facts, facts_of
 from detectors.rules.labels import TrajectoryLabels
 from detectors.rules.loading import PACK_FOLDER, read_folders, rule_error
-from detectors.rules.matchers import Compiled
-from detectors.rules.triggers import keys_of
+from detectors.rules.matchers import Check, Compiled
+from detectors.rules.triggers import Signature, keys_of, signature_of
 from detectors.taint import Origins
 from detectors.toolmap import ToolMap
 
@@ -51,6 +52,18 @@ class CaseFailure:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What calls of one signature meet."""
+
+    keys: frozenset[str]
+    opportunities: tuple[tuple[config.OpportunityRule, Check, tuple[Check, ...]], ...]
+    rules: tuple[tuple[config.Rule, Check, tuple[Check, ...]], ...]
+
+
+_MAX_PLANS: Final = 20_000
+
+
 class RulePack:
     """Rules and opportunities in force. Build it with `load`."""
 
@@ -73,8 +86,7 @@ class RulePack:
             for rule in self.opportunities
             if rule.enabled
         ]
-        self._rule_places = _index([item.when for item in self._rules])
-        self._opportunity_places = _index([item.when for item in self._opportunities])
+        self._plans: dict[Signature, _Plan] = {}
 
     @classmethod
     def load(cls, folders: Sequence[Path] = (), tools: ToolMap | None = None) -> "RulePack":
@@ -100,26 +112,45 @@ class RulePack:
         origins = Origins(calls, request)
         trail: list[Facts] = []
         made = TrajectoryLabels()
-        seen: set[tuple[str, str]] = set()
+        seen: set[tuple[str, bytes]] = set()
         for index, call in enumerate(calls):
             facts = facts_of(call, index, trail, origins, self.tools)
             trail.append(facts)
             facts.repeated = facts.digest in seen
             seen.add(facts.digest)
-            facts.keys = keys_of(facts)
-            for position in _met(self._opportunity_places, facts.keys):
-                opportunity = self._opportunities[position]
-                if opportunity.when.check(facts) is not None and not holds_any(
-                    opportunity.unless, facts
-                ):
-                    made.opportunity(opportunity.rule)
-            for position in _met(self._rule_places, facts.keys):
-                rule = self._rules[position]
-                hit = rule.when.check(facts)
-                if hit is not None and not holds_any(rule.unless, facts):
-                    made.action(rule.rule, hit)
+            plan = self._plan(signature_of(facts))
+            facts.keys = plan.keys
+            for opportunity, check, unless in plan.opportunities:
+                if check(facts) is not None and not any(bar(facts) for bar in unless):
+                    made.opportunity(opportunity)
+            for rule, check, unless in plan.rules:
+                hit = check(facts)
+                if hit is not None and not any(bar(facts) for bar in unless):
+                    made.action(rule, hit)
             made.end_step(facts)
         return made.labels()
+
+    def _plan(self, signature: Signature) -> "_Plan":
+        """The rules that calls with this signature may meet; remembered, which changes nothing."""
+        plan = self._plans.get(signature)
+        if plan is None:
+            if len(self._plans) >= _MAX_PLANS:
+                self._plans.clear()
+            keys = keys_of(signature)
+            plan = self._plans[signature] = _Plan(
+                keys,
+                tuple(
+                    (item.rule, *bound)
+                    for item in self._opportunities
+                    if (bound := _bind(item.when, item.unless, keys, signature)) is not None
+                ),
+                tuple(
+                    (item.rule, *bound)
+                    for item in self._rules
+                    if (bound := _bind(item.when, item.unless, keys, signature)) is not None
+                ),
+            )
+        return plan
 
     def check(self) -> list[CaseFailure]:
         """Cases of the rules that fail, and rules without a firing and a silent case. [] is
@@ -152,18 +183,12 @@ class RulePack:
         )
 
 
-def _index(
-    conditions: Sequence[Compiled],
-) -> dict[str, list[int]]:
-    """Positions of conditions by trigger key."""
-    places: dict[str, list[int]] = {}
-    for position, condition in enumerate(conditions):
-        for key in condition.triggers:
-            places.setdefault(key, []).append(position)
-    return places
-
-
-def _met(places: Mapping[str, Sequence[int]], keys: set[str]) -> list[int]:
-    """Positions of the rules that a call with `keys` may meet, in order."""
-    found = {position for key in keys if key in places for position in places[key]}
-    return sorted(found)
+def _bind(
+    when: Compiled, unless: Sequence[Compiled], keys: frozenset[str], signature: Signature
+) -> tuple[Check, tuple[Check, ...]] | None:
+    """The checks of a rule for calls of a signature, None where it cannot hold for them."""
+    check = when.bind(keys, signature.semantics)
+    if check is None:
+        return None
+    bars = (item.bind(keys, signature.semantics) for item in unless)
+    return check, tuple(bar for bar in bars if bar is not None)

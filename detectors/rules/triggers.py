@@ -5,11 +5,12 @@ call.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from detectors.rules import config
 from detectors.rules.facts import Facts
 from detectors.rules.globs import is_glob
+from detectors.toolmap import Semantics
 
 EVERY: Final = "*"
 ANY_CALL: Final = frozenset({EVERY})
@@ -19,36 +20,64 @@ LONG: Final = 100
 _BREADTH: Final = {EVERY: 99, "command": 5, "file": 4, "http": 3, "code": 3, "sql": 2}
 
 
-def keys_of(facts: Facts) -> set[str]:
-    """The trigger keys of a call."""
-    semantics = facts.semantics
-    keys = {EVERY, f"act:{semantics.act}", f"verb:{semantics.verb}"}
-    for leaf in facts.leaves:
-        keys.add(f"argument:{leaf.name}")
+class Signature(NamedTuple):
+    """What of a call decides its keys; equal signatures have equal keys."""
+
+    semantics: Semantics
+    arguments: tuple[str, ...]
+    programs: tuple[str, ...]
+    traits: tuple[bool, ...]
+
+
+_TRAITS: Final = (
+    "command",
+    "sql",
+    "http",
+    "code",
+    "file",
+    "failed",
+    "repeated",
+    "failed before",
+    "denied before",
+    "long",
+)
+
+
+def signature_of(facts: Facts) -> Signature:
+    """The signature of a call."""
     parsed = facts.parsed
-    if parsed.commands:
-        keys.add("command")
-        keys.update(f"program:{command.program}" for command in parsed.commands)
-    if parsed.statements:
-        keys.add("sql")
-    if parsed.requests:
-        keys.add("http")
-    if parsed.code:
-        keys.add("code")
-    if parsed.files:
-        keys.add("file")
-    if facts.failed:
-        keys.add("failed")
-    if facts.repeated:
-        keys.add("repeated")
-    if facts.index:
-        if facts.failed_before:
-            keys.add("failed before")
-        if facts.denied_before:
-            keys.add("denied before")
-        if facts.index + 1 >= LONG:
-            keys.add("long")
-    return keys
+    return Signature(
+        facts.semantics,
+        tuple(dict.fromkeys(leaf.name for leaf in facts.leaves)),
+        tuple(dict.fromkeys(command.program for command in parsed.commands)),
+        (
+            bool(parsed.commands),
+            bool(parsed.statements),
+            bool(parsed.requests),
+            bool(parsed.code),
+            bool(parsed.files),
+            facts.failed,
+            facts.repeated,
+            facts.failed_before,
+            facts.denied_before,
+            facts.index + 1 >= LONG,
+        ),
+    )
+
+
+def keys_of(signature: Signature) -> frozenset[str]:
+    """The trigger keys of calls with this signature."""
+    semantics = signature.semantics
+    return frozenset(
+        (
+            EVERY,
+            f"act:{semantics.act}",
+            f"verb:{semantics.verb}",
+            *(f"argument:{name}" for name in signature.arguments),
+            *(f"program:{name}" for name in signature.programs),
+            *(name for name, held in zip(_TRAITS, signature.traits, strict=True) if held),
+        )
+    )
 
 
 def named(kind: str, texts: Collection[str], otherwise: frozenset[str]) -> frozenset[str]:
@@ -66,6 +95,11 @@ def of_repeats(given: config.RepeatCondition) -> frozenset[str]:
     if given.same_call or given.same_failure or given.cycle:
         keys.add("repeated")
     return frozenset(keys) or ANY_CALL
+
+
+def of_repeated(repeated: bool) -> frozenset[str]:
+    """Triggers of a condition on whether an equal call came before."""
+    return frozenset({"repeated"}) if repeated else ANY_CALL
 
 
 def of_earlier(given: config.EarlierCondition) -> frozenset[str]:
