@@ -89,7 +89,7 @@ class Segment:
     drafts: list[Draft] = field(default_factory=list[Draft])
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class TraceCalls:
     """All a trace says, independent of other traces. `answers`: by call id."""
 

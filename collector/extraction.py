@@ -3,7 +3,7 @@
 from collector import identity
 from collector.dialects import Field
 from collector.facts import Fact
-from collector.kinds import NO_PLAN, kind_of_span, make_plan, remembered_plan
+from collector.kinds import NAMED_TOOL, NO_PLAN, kind_of_span, make_plan, remembered_plan
 from collector.model_spans import agent_fields, chat_fields, step_fields
 from collector.reading import Reading
 from collector.tool_spans import handoff_fields, is_dropped, part_fields, tool_fields
@@ -22,7 +22,7 @@ def extract(span: Span, default_environment: str) -> Fact | None:
     attributes = tuple(span.attributes)
     # Flattened messages have other names in every span: remembering those would only forget others.
     plan = (remembered_plan if len(attributes) <= PLANNED else make_plan)(attributes)
-    if plan is NO_PLAN:
+    if plan is NO_PLAN and not NAMED_TOOL.match(span.name):
         return None
     kind, dialect = kind_of_span(span, plan)
     if kind == "link" and not plan.hints:

@@ -158,7 +158,7 @@ _DISPLAY = re.compile(r"\W+")
 _SPAN_PREFIX = re.compile(
     r"^(?:execute_tool|execute tool|tools/call|running tool:?|call tool:?|tool_call|tool call:?|"
     r"tool:|Function:|function_tool|execute_function|ai\.toolCall|MCP send tools/call|tool) +(.+)$|"
-    r"^(?:tool|execute_tool|function_tool|ToolCall)[.:/](.+)$",
+    r"^(?:tool|execute_tool|function_tool|ToolCall|langchain4j\.tools|agent\.tool)[.:/](.+)$",
     re.I,
 )
 _SPAN_SUFFIX = re.compile(

@@ -55,6 +55,9 @@ HANDOFF = re.compile(
     r"^(?:agent_)?hand_?off(?:\s+to)?\s+(.+)$|^(.+?)\s*(?:→|->)\s*(.+?)(?:\.handoff)?$|\.handoff$",
     re.I,
 )
+NAMED_TOOL = re.compile(r"^(?:execute_tool |langchain4j\.tools\.)\S")
+"""Span names that alone say what they stand for."""
+
 _TOLD = (Field.ARGUMENTS, Field.RESULT, Field.CALL_ID)
 _AGENT_SPAN = re.compile(r"^(?:invoke_agent|agent run|agent_run|run_agent)\b", re.I)
 
@@ -126,4 +129,6 @@ def _kind_by_shape(span: Span, found: Found) -> tuple[Kind, str]:
         return "chat", found[Field.MODEL][0][2]
     if any(event.name.startswith("gen_ai.choice") for event in span.events):
         return "chat", "otel-genai"
+    if NAMED_TOOL.match(span.name):
+        return "tool", GENERIC
     return "link", GENERIC

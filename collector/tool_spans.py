@@ -10,6 +10,7 @@ from collector.kinds import HANDOFF
 from collector.reading import Reading
 from collector.values import (
     arguments,
+    decode,
     from_validation_error,
     is_schema,
     result,
@@ -27,6 +28,8 @@ _DROPPED = re.compile(r"^\(.*\)$|^final_(?:answer|result)$")
 _EMBEDDED_ID = re.compile(
     r'\\*["\'](?:tool_call_id|toolCallId|tool_use_id)\\*["\']\s*:\s*\\*["\']([\w.:/|+=-]+)'
 )
+_APART = re.compile(r"^.*?(?:arguments?|args|input|params|parameters)\.")
+_REFUSED = re.compile(r"den(?:y|ied)|reject|block|refus|forbid", re.I)
 _DELEGATES = ("subagent_type", "coworker", "agent_name", "agent", "to_agent", "target_agent")
 
 
@@ -59,7 +62,7 @@ def tool_fields(reading: Reading) -> dict[str, object]:
         "failed": failed,
         "error": error[:TEXT_CHARACTERS],
         "error_type": error_type,
-        "decision": reading.text(Field.DECISION),
+        "decision": reading.text(Field.DECISION) or _status(reading),
         "description": reading.text(Field.DESCRIPTION)[:500],
         "target": reading.text(Field.TARGET) or _delegate(given),
     }
@@ -81,6 +84,12 @@ def _arguments(reading: Reading) -> tuple[Value, ArgumentsState]:
             best = value, state
     if best[1] != "absent":
         return best
+    apart: dict[str, Value] = {
+        _APART.sub("", name): decode(reading.attributes[name])
+        for name in reading.names(Field.ARGUMENT)
+    }
+    if apart:
+        return apart, "object"
     value, state = arguments(reading.attributes.get("tool.parameters"))
     if state == "object" and value and not is_schema(value):
         return value, state
@@ -137,6 +146,12 @@ def _is_error(name: str, value: Value) -> bool:
             return lowered == "false"
         return lowered in ("error", "failed", "failure", "fatal", "true")
     return False
+
+
+def _status(reading: Reading) -> str:
+    """A status that is a refusal, "" for any other."""
+    told = reading.text(Field.ERROR)
+    return told if _REFUSED.search(told) else ""
 
 
 def _delegate(given: Value) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from collector.crossing import Placed, join_across
 from collector.drafts import Draft, TraceCalls
 from collector.identity import match_name
 from collector.messages import Answer
@@ -35,7 +36,8 @@ def build(
         for trace, segment in zip(ordered, segments, strict=True)
         for draft in segment.drafts
     ]
-    placed = _once(placed)
+    if len(ordered) > 1:
+        placed = join_across(placed)
     placed.sort(key=lambda item: (item[0].place[0], item[1].trace_id, item[0].place[1:]))
     first = segments[0]
     leading = min(
@@ -45,8 +47,20 @@ def build(
     agent = leading.agent or first.service
     hidden = _hidden(placed)
     has_spans = any(trace.has_spans for trace in ordered)
+    models = _models(ordered)
     calls = tuple(
-        _call(key, step, draft, trace, agent, first.conversation, answers, hidden, has_spans)
+        _call(
+            key,
+            step,
+            draft,
+            trace,
+            agent,
+            models[trace.trace_id],
+            first.conversation,
+            answers,
+            hidden,
+            has_spans,
+        )
         for step, (draft, trace) in enumerate(placed)
     )
     return Trajectory(
@@ -64,33 +78,23 @@ def build(
         last_received_ns=max(trace.received_ns for trace in ordered),
         state=state,
         request=next((trace.request for trace in ordered if trace.request), ""),
-        trace_ids=tuple(sorted({trace.trace_id for trace in ordered if trace.trace_id})),
+        trace_ids=tuple(sorted({t.trace_id for t in ordered if not t.trace_id.startswith("log:")})),
         judged_calls=judged,
         calls=calls,
     )
 
 
-Placed = list[tuple[Draft, TraceCalls]]
+def _models(ordered: Sequence[TraceCalls]) -> dict[str, str]:
+    """Model by trace id: the trace's own, else of the last trace before that has one.
 
-
-def _once(placed: Placed) -> Placed:
-    """Without asks that another trace repeats or executes (interrupted runs, resumed)."""
-    executed: dict[str, Draft] = {}
-    seen: set[str] = set()
-    kept: Placed = []
-    for draft, _ in placed:
-        if draft.executed and draft.call_id:
-            executed.setdefault(draft.call_id, draft)
-    for draft, trace in placed:
-        if draft.call_id and not draft.executed:
-            run = executed.get(draft.call_id)
-            if (run is not None and match_name(run.tool) == match_name(draft.tool)) or (
-                draft.call_id in seen
-            ):
-                continue
-            seen.add(draft.call_id)
-        kept.append((draft, trace))
-    return kept
+    Where each model call is a trace of its own, tool spans stand in traces without a model.
+    """
+    models: dict[str, str] = {}
+    last = next((trace.model for trace in ordered if trace.model), "")
+    for trace in ordered:
+        last = trace.model or last
+        models[trace.trace_id] = last
+    return models
 
 
 def _hidden(placed: Placed) -> bool:
@@ -108,6 +112,7 @@ def _call(
     draft: Draft,
     trace: TraceCalls,
     top_agent: str,
+    model: str,
     conversation: str,
     answers: dict[str, Answer],
     hidden: bool,
@@ -136,7 +141,7 @@ def _call(
         agent=agent,
         agent_version=draft.version or trace.version,
         parent_agent=parent,
-        model=draft.model or trace.model,
+        model=draft.model or model,
         conversation_id=conversation,
         user_id=draft.user,
         tool=draft.tool,

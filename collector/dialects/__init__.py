@@ -70,6 +70,13 @@ KIND_VALUES: Mapping[str, Mapping[str, Kind]] = {
 }
 
 _FLAT = re.compile(r"^(.+?)\.\d+(?:\.|$)")
+_ARGUMENT = re.compile(
+    r"(?:tool|call|request|function)[._](?:call[._]|request[._])?"
+    r"(?:arguments?|args|input|params|parameters)\.(?!(?:size|length|chars|truncated|hash|sha256|type|"
+    r"original_size_bytes|redacted|count)$)[A-Za-z_]"
+)
+"""One argument of a call in an attribute of its own, `gen_ai.tool.call.arguments.path`."""
+
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[._:\-/\s]+")
 _SHAPES: tuple[tuple[Field, re.Pattern[str]], ...] = tuple(
     (one, re.compile(shape))
@@ -130,6 +137,8 @@ def roles(attribute: str) -> tuple[Role, ...]:
     indexed = _FLAT.match(attribute)
     if indexed:
         return PREFIXES.get(indexed.group(1), NO_ROLES)
+    if _ARGUMENT.search(attribute):
+        return (Role(Field.ARGUMENT, SHAPE_RANK, GENERIC),)
     words = _WORDS.sub("_", attribute).lower()
     return tuple(
         Role(one, SHAPE_RANK + place, GENERIC)

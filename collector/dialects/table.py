@@ -40,6 +40,7 @@ class Field(IntEnum):
     VERSION = 23
     REQUEST = 24
     HISTORY = 25
+    ARGUMENT = 26
 
 
 class Role(NamedTuple):
