@@ -152,9 +152,6 @@ _CHECKS = {
     "spans stored more than once": """
         SELECT count(*) FROM (SELECT 1 FROM data.spans GROUP BY trace_id, span_id
                               HAVING count(*) > 1)""",
-    "log records stored more than once": """
-        SELECT count(*) FROM (SELECT 1 FROM data.logs GROUP BY trace_id, digest, occurred_at
-                              HAVING count(*) > 1)""",
     "trajectories stored more than once": """
         SELECT count(*) FROM (SELECT 1 FROM data.trajectories GROUP BY trajectory_id
                               HAVING count(*) > 1)""",
