@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 from importlib.resources import files
 from urllib.parse import quote, urlencode
@@ -60,6 +61,12 @@ def pages(fleet: Fleet) -> dict[str, str]:
     return found
 
 
+@cache
+def sample_pages(text: str = "") -> dict[str, str]:
+    """Every page of the sample fleet with `text` in every field."""
+    return pages(sample_fleet(text))
+
+
 class Outline(HTMLParser):
     """Elements with the names of their attributes, in order, and what accessibility needs."""
 
@@ -86,8 +93,8 @@ class Outline(HTMLParser):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_changes_no_element_of_any_page(text: str) -> None:
-    plain = [Outline(page).elements for page in pages(sample_fleet()).values()]
-    hostile = pages(sample_fleet(text))
+    plain = [Outline(page).elements for page in sample_pages().values()]
+    hostile = sample_pages(text)
     for before, (address, page) in zip(plain, hostile.items(), strict=True):
         assert Outline(page).elements == before, address
         assert not re.search(r"[\u202a-\u202e\u2066-\u2069\u2028\x00\x1b]", page), address
@@ -95,7 +102,7 @@ def test_hostile_text_changes_no_element_of_any_page(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_links_of_hostile_text_stay_on_this_site(text: str) -> None:
-    for address, page in pages(sample_fleet(text)).items():
+    for address, page in sample_pages(text).items():
         for element in Outline(page).attributes:
             for name in ("href", "action", "src"):
                 link = element.get(name)
@@ -117,14 +124,14 @@ def test_links_lead_where_they_say() -> None:
 
 
 def test_pages_have_no_script_and_no_inline_style() -> None:
-    for address, page in pages(sample_fleet()).items():
+    for address, page in sample_pages().items():
         for tag, names in Outline(page).elements:
             assert tag not in ("script", "style", "iframe", "object", "embed", "base"), address
             assert not [name for name in names if name == "style" or name.startswith("on")]
 
 
 def test_pages_can_be_read_without_seeing_them() -> None:
-    for address, page in pages(sample_fleet()).items():
+    for address, page in sample_pages().items():
         outline = Outline(page)
         assert outline.of("html")[0]["lang"] == "en"
         assert outline.headings[0] == 1
@@ -172,7 +179,7 @@ def test_contrast_by_day_and_by_night() -> None:
 
 
 def test_the_fleet_says_what_is_wrong_first() -> None:
-    text = "".join(Outline(pages(sample_fleet())["0 /"]).text)
+    text = "".join(Outline(sample_pages()["0 /"]).text)
     assert "1 in alarm" in text
     assert "9 blind" in text
     assert text.index("production/billing-agent") < text.index("staging/release-agent")
@@ -181,7 +188,7 @@ def test_the_fleet_says_what_is_wrong_first() -> None:
 
 
 def test_the_alert_explains_itself() -> None:
-    (page,) = (p for address, p in pages(sample_fleet()).items() if address.startswith("3"))
+    (page,) = (p for address, p in sample_pages().items() if address.startswith("3"))
     text = " ".join("".join(Outline(page).text).split())
     for part in (
         "61 of 118 opportunities",
@@ -198,7 +205,7 @@ def test_the_alert_explains_itself() -> None:
 
 
 def test_the_timeline_shows_calls_with_their_labels() -> None:
-    (page,) = (p for address, p in pages(sample_fleet()).items() if "trajectory?" in address)
+    (page,) = (p for address, p in sample_pages().items() if "trajectory?" in address)
     text = " ".join("".join(Outline(page).text).split())
     assert "recursive_delete, succeeded, on /srv/invoices" in text
     assert "permission denied" in text
