@@ -66,7 +66,7 @@ def ingest(settings: Settings, store: Store, payloads: Sequence[bytes]) -> float
     now = clock.now_ns()
     store.commit(pipeline.process((), (), now, now, everything_due=True).changes)
     pipeline.committed()
-    store.checkpoint()
+    store.close()
     return time.process_time() - before
 
 

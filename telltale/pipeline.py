@@ -24,7 +24,7 @@ from contracts.ports import (
 )
 from contracts.record import DeadLetter, Gap, Partition, Position, Record
 from contracts.span import LogEvent, Span
-from contracts.trajectory import Subject, Trajectory
+from contracts.trajectory import Call, Subject, Trajectory
 
 RESTORE_LIMIT = 20_000
 """Open trajectories read back at start; older ones are read back when a span of theirs comes."""
@@ -37,6 +37,12 @@ class Step:
     changes: Changes
     rejected: Mapping[int, int]
     spans_received: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    calls: tuple[Call, ...]
+    labels: Labels
 
 
 def subject_of(fields: Sequence[str]) -> Callable[[Trajectory], Subject]:
@@ -69,7 +75,7 @@ class Pipeline:
     def __init__(self, stages: Stages, store: TrajectoryStore) -> None:
         self._stages = stages
         self._store = store
-        self._labels: dict[str, Labels] = {}
+        self._labels: dict[str, _Known] = {}
         self._joiner = stages.joiner()
         self._bench = stages.bench()
         self._policy = policy.Settings()
@@ -126,7 +132,7 @@ class Pipeline:
             gaps=gaps,
             trajectories=joined.changed,
             removed=joined.removed,
-            labels={t.trajectory_id: self._labels[t.trajectory_id] for t in joined.changed},
+            labels={t.trajectory_id: self._label(t) for t in joined.changed},
             evidence=judgement.evidence,
             verdicts=judgement.verdicts,
             alerts=alerts,
@@ -174,9 +180,8 @@ class Pipeline:
             self.take_back(self._store.restore_trajectories(missing))
 
     def _judge(self, joined: Joined, now_ns: int) -> Judgement:
-        label = self._stages.labeller.label
         for trajectory in joined.changed:
-            self._labels[trajectory.trajectory_id] = label(trajectory.calls, trajectory.request)
+            self._label(trajectory)
         # the joiner gives a due trajectory twice: as it will be stored, all its calls consumed, and
         # as it is to be judged, from where the tests stand
         standing = {t.trajectory_id: t for t in joined.changed}
@@ -185,9 +190,17 @@ class Pipeline:
         judgement = self._bench.observe([self._labelled(t) for t in joined.due], now_ns)
         return replace(judgement, alerts=(*limits, *judgement.alerts))
 
+    def _label(self, trajectory: Trajectory) -> Labels:
+        """Its labels, kept until it is judged: being complete changes none of them."""
+        known = self._labels.get(trajectory.trajectory_id)
+        if known is not None and known.calls is trajectory.calls:
+            return known.labels
+        labels = self._stages.labeller.label(trajectory.calls, trajectory.request)
+        self._labels[trajectory.trajectory_id] = _Known(trajectory.calls, labels)
+        return labels
+
     def _labelled(self, trajectory: Trajectory) -> Labelled:
-        labels = self._labels[trajectory.trajectory_id]
-        return Labelled(trajectory, labels, self._stages.subject(trajectory))
+        return Labelled(trajectory, self._label(trajectory), self._stages.subject(trajectory))
 
     def _forget(self, joined: Joined) -> None:
         for trajectory_id in joined.removed:

@@ -149,26 +149,33 @@ def show(
     name: str, html_path: Path | None, config_path: Path | None, data: Path | None, as_json: bool
 ) -> int:
     """One baseline: where it came from, what it can tell."""
-    from detectors.report import html, summary
+    from detectors.report import html, lines
 
     from telltale import references
     from telltale.client import opened
     from telltale.config import load
 
     settings = load(config_path, data)
+    tests = references.tests(settings.detection)
     with opened(settings) as store:
         reference = references.load(store, name, "*")
         info = store.baseline(name)
     if html_path is not None:
-        html_path.write_text(html(reference), encoding="utf-8")
+        html_path.write_text(html(reference, tests), encoding="utf-8")
         click.echo(f"wrote {html_path}", err=True)
-    known = summary(reference, references.tests(settings.detection))
+    known = [asdict(line) for line in lines(reference, tests)]
     if as_json:
-        print_json({**_document(info), "categories": known})
+        print_json({**_document(info), "streams": known})
     else:
         _print(info, False)
-        if known:
-            print_table(tuple(known[0]), [tuple(row.values()) for row in known])
+        print_table(
+            ("stream", "opportunities", "taken", "observed/expected", "rate", "alarms above"),
+            [
+                (each["stream"], each["opportunities"], each["taken"], each["ratio"],
+                 each["rate"], each["upper"])
+                for each in known
+            ],
+        )  # fmt: skip
     return 0
 
 

@@ -51,8 +51,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     wide = Console(width=10_000, file=StringIO())
     with wide.capture() as captured:
         wide.print(table)
-    for row in captured.get().splitlines():
-        click.echo(row.rstrip())
+    for text in captured.get().splitlines():
+        click.echo(text.rstrip())
 
 
 def _cell(value: object) -> str:

@@ -89,7 +89,7 @@ def test(
 
     from contracts.trajectory import OUTCOMES
     from detectors.rules import config
-    from detectors.rules.cases import case_call
+    from detectors.rules.cases import case_calls
     from telltale.config import load
     from telltale.stages import rule_pack
 
@@ -99,8 +99,8 @@ def test(
         value: Any = orjson.loads(arguments)
     except orjson.JSONDecodeError:
         value = arguments
-    case = config.CaseCall(tool=tool, arguments=value, outcome=outcome, result=result)
-    labels = rule_pack(load(config_path, data)).label([case_call(case, 0)])
+    case = config.Case(tool=tool, arguments=value, outcome=outcome, result=result)
+    labels = rule_pack(load(config_path, data)).label(case_calls(case))
     if as_json:
         print_json({"actions": labels.actions, "opportunities": labels.opportunities})
     else:
