@@ -35,7 +35,7 @@ class Tally:
     def __init__(
         self,
         subject: Callable[[Trajectory], Subject] = Trajectory.subject,
-        limit: int = 100_000,
+        limit: int = 20_000,
     ) -> None:
         self._subject = subject
         self._limit = limit
