@@ -1,6 +1,5 @@
 """SQL text to statements, by sqlglot."""
 
-import functools
 import logging
 import re
 from dataclasses import dataclass
@@ -136,7 +135,6 @@ def parse_sql(text: str) -> tuple[Statement, ...]:
     return _parse(text)
 
 
-@functools.lru_cache(maxsize=512)
 def _parse(text: str) -> tuple[Statement, ...]:
     for dialect in ("", "postgres", "mysql", "tsql"):
         try:

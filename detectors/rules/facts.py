@@ -7,32 +7,13 @@ from typing import Final
 
 from contracts.trajectory import Call
 from detectors.parsing.arguments import Leaf, Target, leaves, targets_of, url_target
-from detectors.parsing.code import Code, CodeCall, parse_code
-from detectors.parsing.command import Command, program_name
-from detectors.parsing.files import FileAccess, files_of_code, files_of_command, files_of_tool
-from detectors.parsing.names import says_verb, words
-from detectors.parsing.shell import parse_shell
-from detectors.parsing.sql import Statement, looks_like_sql, parse_sql
+from detectors.parsing.names import says_verb
 from detectors.parsing.verbs import IDLE, READS
 from detectors.parsing.vocabulary import vocabulary
-from detectors.parsing.web import (
-    HttpRequest,
-    request_of_code,
-    request_of_command,
-    requests_of_leaves,
-)
+from detectors.rules.execution import Parsed, parse_call
 from detectors.taint import Origins, canonical
 from detectors.toolmap import Semantics, ToolMap
 
-_SHELL_NAMES: Final = vocabulary(
-    "command cmd commands shell shell_command bash script command_line cmdline powershell input"
-)
-_CODE_NAMES: Final = frozenset(["code", "python", "source", "cell", "ipython"])
-_SQL_NAMES: Final = vocabulary("sql query statement sql_query statements command")
-_CODE_TOOLS: Final = vocabulary("python ipython jupyter notebook repl cell code")
-_SQL_TOOLS: Final = vocabulary("sql database db postgres mysql sqlite query snowflake bigquery")
-_SQL_CLIENTS: Final = vocabulary("mysql psql sqlite3 sqlcmd duckdb clickhouse-client cockroach")
-_SQL_OPTIONS: Final = frozenset({"e", "execute", "c", "command", "q", "Q", "query"})
 _DENIED: Final = re.compile(
     r"permission denied|access (?:is )?denied|\b40[13]\b|forbidden|unauthori[sz]ed"
     r"|not (?:allowed|permitted|authori[sz]ed)"
@@ -78,22 +59,12 @@ class Origin:
     target: str
 
 
-@dataclass(slots=True)
-class Parsed:
-    """Everything that the arguments would execute."""
-
-    commands: list[Command]
-    statements: list[Statement]
-    code: list[CodeCall]
-    requests: list[HttpRequest]
-    files: list[FileAccess]
-
-
 class Facts:
     """One call of a trajectory, and lazily what it means. `index`: its place in `trail`.
 
     `repeated`: an equal call came before; `keys`: its trigger keys; whoever walks the trajectory
-    sets both. `first`: the first call that does anything.
+    sets both. `first`: the first call that does anything; `acted`: it or one before did. `runs`:
+    executes what its arguments say.
     """
 
     __slots__ = (
@@ -102,6 +73,7 @@ class Facts:
         "_parsed",
         "_provenance",
         "_targets",
+        "acted",
         "call",
         "denied_before",
         "failed",
@@ -112,6 +84,7 @@ class Facts:
         "leaves",
         "origins",
         "repeated",
+        "runs",
         "semantics",
         "trail",
     )
@@ -136,9 +109,11 @@ class Facts:
         last = trail[index - 1] if index else None
         self.failed_before = last is not None and (last.failed or last.failed_before)
         self.denied_before = last is not None and (last.denied or last.denied_before)
-        self.first = semantics.act not in IDLE and all(
-            before.act in IDLE for before in trail[:index]
-        )
+        idle = semantics.act in IDLE
+        acted = last is not None and last.acted
+        self.acted = acted or not idle
+        self.first = not idle and not acted
+        self.runs = semantics.act == "execute"
         self.repeated = False
         self.keys: frozenset[str] = frozenset()
         self._provenance: Origin | None = None
@@ -198,11 +173,6 @@ class Facts:
         if _DENIED.search(self.call.error[:_MAX_OUTPUT]):
             return True
         return bool(_DENIED.search(self.result_text[:_MAX_OUTPUT]))
-
-    @property
-    def runs(self) -> bool:
-        """Whether the call executes what its arguments say."""
-        return self.act == "execute"
 
     @property
     def result_text(self) -> str:
@@ -265,95 +235,19 @@ class Facts:
     def _specific(leaf: Leaf) -> bool:
         return len(leaf.text) <= _SPECIFIC and leaf.name not in _DULL_NAMES
 
+    def share(self, equal: "Facts") -> None:
+        """Take over what an equal call was parsed to."""
+        self.repeated = True
+        self._parsed = equal.parsed
+
     @property
     def parsed(self) -> Parsed:
         if self._parsed is None:
-            self._parsed = self._parse()
+            self._parsed = parse_call(self.call.tool, self.act, self.leaves)
         return self._parsed
-
-    def _parse(self) -> Parsed:
-        parsed = Parsed([], [], [], [], [])
-        if self.runs:
-            self._executed(parsed)
-        elif self.leaves:
-            tool_words = set(words(self.call.tool))
-            for leaf in self.leaves:
-                if leaf.name in _SQL_NAMES and looks_like_sql(leaf.text):
-                    parsed.statements.extend(parse_sql(leaf.text))
-                elif leaf.name in ("command", "cmd", "shell_command") and " " in leaf.text:
-                    if not tool_words & _SQL_TOOLS:
-                        self._shell(parsed, leaf.text)
-                elif leaf.name.endswith("actions") and "(" in leaf.text:
-                    parsed.code.extend(parse_code(leaf.text).calls)
-        parsed.requests.extend(requests_of_leaves(self.leaves))
-        parsed.files.extend(files_of_tool(self.act, self.leaves))
-        return parsed
-
-    def _executed(self, parsed: Parsed) -> None:
-        tool_words = set(words(self.call.tool))
-        alone = len(self.leaves) == 1
-        for name, text in self.leaves:
-            if (
-                (name in _SQL_NAMES or alone)
-                and (tool_words & _SQL_TOOLS or name != "command")
-                and looks_like_sql(text)
-            ):
-                parsed.statements.extend(parse_sql(text))
-                continue
-            if name in _CODE_NAMES or (
-                tool_words & _CODE_TOOLS and (alone or name in _SHELL_NAMES)
-            ):
-                code = parse_code(text)
-                if code.parsed:
-                    self._code(parsed, code)
-                    continue
-            if name in _SHELL_NAMES or name in _CODE_NAMES or alone:
-                self._shell(parsed, text)
-
-    def _code(self, parsed: Parsed, code: Code) -> None:
-        parsed.code.extend(code.calls)
-        for call in code.calls:
-            made = request_of_code(call)
-            if made is not None:
-                parsed.requests.append(made)
-            parsed.files.extend(files_of_code(call))
-            if call.name.endswith((".execute", ".executescript", ".raw", ".read_sql")):
-                for word in call.words:
-                    if looks_like_sql(word):
-                        parsed.statements.extend(parse_sql(word))
-        for line in code.shell:
-            self._shell(parsed, line)
-        for argv in code.argvs:
-            self._commands(parsed, [Command(*_split(argv), via=("python",))])
-
-    def _shell(self, parsed: Parsed, text: str) -> None:
-        script = parse_shell(text)
-        self._commands(parsed, script.commands)
-        for source in script.code:
-            code = parse_code(source)
-            if code.parsed:
-                self._code(parsed, code)
-
-    def _commands(self, parsed: Parsed, commands: list[Command]) -> None:
-        parsed.commands.extend(commands)
-        for command in commands:
-            made = request_of_command(command)
-            if made is not None:
-                parsed.requests.append(made)
-            parsed.files.extend(files_of_command(command))
-            if command.program in _SQL_CLIENTS:
-                texts = [value for name, value in command.options if name in _SQL_OPTIONS]
-                texts += [word for word in command.words if looks_like_sql(word)]
-                for text in [*texts, command.stdin]:
-                    if text and looks_like_sql(text):
-                        parsed.statements.extend(parse_sql(text))
 
 
 _UNKNOWN: Final = Origin(frozenset(), "")
-
-
-def _split(argv: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    return program_name(argv[0]), argv[1:]
 
 
 def facts_of(

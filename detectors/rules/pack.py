@@ -112,12 +112,13 @@ class RulePack:
         origins = Origins(calls, request)
         trail: list[Facts] = []
         made = TrajectoryLabels()
-        seen: set[tuple[str, bytes]] = set()
+        seen: dict[tuple[str, bytes], Facts] = {}
         for index, call in enumerate(calls):
             facts = facts_of(call, index, trail, origins, self.tools)
             trail.append(facts)
-            facts.repeated = facts.digest in seen
-            seen.add(facts.digest)
+            equal = seen.setdefault(facts.digest, facts)
+            if equal is not facts:
+                facts.share(equal)
             plan = self._plan(signature_of(facts))
             facts.keys = plan.keys
             for opportunity, check, unless in plan.opportunities:
