@@ -9,6 +9,7 @@ then passed by, and what was lost is told exactly. Version-bound on purpose: it 
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false
 # The class replaced here, and a batch's buffer, are kafka-python's own business.
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, cast
@@ -21,6 +22,9 @@ from contracts.record import Partition
 
 # Any, because the stubs that type checkers bring along are of kafka-python 2.
 _PartitionRecords: Any = cast("Any", kafka.consumer.fetcher).Fetcher.PartitionRecords
+
+_UNREADABLE = (BatchUnreadable, CorruptRecordError, struct.error, ValueError, IndexError)
+"""What kafka-python raises on bytes that are no batch: it unpacks them before it checks them."""
 
 MAX_RECORDS_PER_BATCH = 100_000
 """OTLP payloads take 100 bytes or more; a batch of millions of empty records is a bomb."""
@@ -74,6 +78,11 @@ class BatchGuard:
         self._attempts.pop((partition, first), None)
         self.lost.append(LostBatch(partition, first, last, reason))
         return True
+
+    def readable(self, partition: Partition, first: int) -> None:
+        """Forget the attempts at a batch that was read after all."""
+        if self._attempts:
+            self._attempts.pop((partition, first), None)
 
     def attach(self, consumer: object) -> None:
         """Read this consumer's batches through the guard."""
@@ -143,12 +152,18 @@ class _GuardedRecords(_PartitionRecords):  # type: ignore[misc]  # kafka-python 
                 if batch is None:
                     break
                 readable = self._read(batch)
-            except (BatchUnreadable, CorruptRecordError) as error:
+            except _UNREADABLE as error:
                 last, pending = _last_offset(batch, records, first)
+                if last < first:
+                    continue  # before the position
                 if not guard.give_up(partition, first, last, str(error)):
                     break
                 self.next_fetch_offset = last + 1
+                if batch is None:
+                    break  # where the next one begins is not known
                 continue
+            if batch.next_offset > first:
+                guard.readable(partition, first)
             self.leader_epoch = batch.leader_epoch
             for record in readable:
                 self.next_fetch_offset = record.offset + 1
@@ -196,10 +211,12 @@ def _last_offset(batch: _Batch | None, records: _Batches, first: int) -> tuple[i
     """
     try:
         following = records.next_batch() if batch is not None else None
-    except CorruptRecordError:
+    except _UNREADABLE:
         following = None
-    if following is not None and following.base_offset > first:
+    if following is not None:
         return following.base_offset - 1, following
-    if batch is not None and batch.records_count == batch.last_offset_delta + 1 > 0:
+    if batch is None or batch.magic < 2:
+        return first, None
+    if batch.records_count == batch.last_offset_delta + 1 > 0:
         return max(batch.last_offset, first), None
     return first, None

@@ -1,5 +1,6 @@
 """Record batches as kafka-python's own producer code writes them, read through the guard."""
 
+import random
 import struct
 import tracemalloc
 from types import SimpleNamespace
@@ -135,6 +136,40 @@ def test_records_that_do_not_fill_their_batch(guard: BatchGuard) -> None:
     records, _ = read(guard, bytes(wrong) + batch([b"d"], 0, 2))
     assert [record.value for record in records] == [b"d"]
     assert "unconsumed" in guard.lost[0].reason
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize("seed", range(60))
+def test_no_mutation_of_a_fetch_stops_a_partition(retries: int, seed: int) -> None:
+    """Whatever a batch holds, reading ends, moves on, and says what it left out. Its first 12
+    bytes, offset and length, are the broker's own: it finds its way in its log by them.
+    """
+    rng = random.Random(seed)
+    batches = [
+        bytearray(made)
+        for made in (
+            batch([b"a", b"b"], 4),
+            batch([b"c" * 50] * 3, 1, 2),
+            batch([b"d"], 0, 5),
+        )
+    ]
+    for _ in range(rng.randint(1, 4)):
+        mutated = rng.choice(batches)
+        mutated[rng.randrange(12, len(mutated))] = rng.randrange(256)
+    content = b"".join(batches)
+    guard = BatchGuard(inflated_bytes=LIMIT, poll_bytes=10 * LIMIT, retries=retries)
+    position = fetches = 0
+    seen: list[int] = []
+    while position < 6:
+        records, following = read(guard, content, position)
+        assert following >= position
+        assert all(position <= record.offset < following for record in records)
+        position = following
+        fetches += 1
+        seen += [record.offset for record in records]
+        assert fetches <= 6 * (retries + 1)
+    lost = [n for gap in guard.lost for n in range(gap.first, gap.last + 1)]
+    assert sorted(seen + lost) == list(range(6))
 
 
 def test_a_poll_inflates_no_more_than_its_share(guard: BatchGuard) -> None:
