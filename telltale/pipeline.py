@@ -42,6 +42,7 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class _Known:
     calls: tuple[Call, ...]
+    request: str
     labels: Labels
 
 
@@ -193,10 +194,10 @@ class Pipeline:
     def _label(self, trajectory: Trajectory) -> Labels:
         """Its labels, kept until it is judged: being complete changes none of them."""
         known = self._labels.get(trajectory.trajectory_id)
-        if known is not None and known.calls is trajectory.calls:
+        if known and known.calls is trajectory.calls and known.request == trajectory.request:
             return known.labels
         labels = self._stages.labeller.label(trajectory.calls, trajectory.request)
-        self._labels[trajectory.trajectory_id] = _Known(trajectory.calls, labels)
+        self._labels[trajectory.trajectory_id] = _Known(trajectory.calls, trajectory.request, labels)
         return labels
 
     def _labelled(self, trajectory: Trajectory) -> Labelled:
