@@ -1,4 +1,4 @@
-"""Calls that several traces of one conversation tell of: interrupted runs, a trace per model call."""
+"""Calls that several traces of one conversation tell of, as those of interrupted runs."""
 
 from collections import defaultdict
 from dataclasses import replace

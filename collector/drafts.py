@@ -27,6 +27,7 @@ class Draft:
     arguments: Value
     arguments_state: ArgumentsState
     executed: bool
+    loose: bool = False
     result: Value = None
     has_result: bool = False
     failed: bool = False
@@ -51,7 +52,10 @@ class Draft:
 
     def take(self, other: "Draft") -> None:
         """Fill in what another span of the same call knows."""
-        if better(other.arguments_state, self.arguments_state):
+        if better(other.arguments_state, self.arguments_state) or (
+            self.loose and not other.loose and other.arguments_state == "object"
+        ):
+            self.loose = other.loose
             self.arguments, self.arguments_state = other.arguments, other.arguments_state
         self.call_id = self.call_id or other.call_id
         if not self.has_result and other.has_result:

@@ -32,6 +32,7 @@ class Executions:
                 arguments=fact.arguments,
                 arguments_state=fact.arguments_state,
                 executed=not _deferred(fact.decision),
+                loose=fact.arguments_loose,
                 result=fact.result,
                 has_result=fact.has_result,
                 failed=fact.failed,

@@ -17,6 +17,7 @@ class Fact:
     """What one span or log record says. "" and None where it says nothing. Never changed once made;
     not frozen, as a frozen one takes three times as long to make.
 
+    `arguments_loose`: they are the span's input, not declared as arguments.
     `failed`: the span reports a failure. `has_result`: a result was recorded, even an empty one.
     `agent`: explicit name; `label`: a name drawn from the span's name. `history`: asks and answers
     of a whole run, repeated on an agent's span. `target`: the agent a handoff or delegation names.
@@ -46,6 +47,7 @@ class Fact:
     call_id: str = ""
     arguments: Value = None
     arguments_state: ArgumentsState = "absent"
+    arguments_loose: bool = False
     result: Value = None
     has_result: bool = False
     failed: bool = False

@@ -14,6 +14,9 @@ ENVIRONMENT_KEYS = (
     "deployment_environment",
 )
 
+PAYLOAD_CHARACTERS = 100_000
+"""Read of a step's payload for the acting agent's name."""
+
 DEFAULT_NAMES = frozenset(
     {
         "openai agent",
@@ -173,6 +176,20 @@ def tool_from_span_name(name: str) -> str:
         name = found.group(1) or found.group(2)
     found = _SPAN_SUFFIX.match(name)
     return found.group(1) if found else name
+
+
+_PAYLOAD_NAME = re.compile(
+    r"\b(?:current_agent_name|active_agent|current_agent|last_agent|agent_name)"
+    r"\\*[\"']?\s*[:=]\s*\\*[\"']([\w .-]{1,60})\\*[\"']"
+)
+
+
+def from_payload(text: str) -> str:
+    """The agent that a framework's step says is acting, in what it was given or gave."""
+    if "agent" not in text:
+        return ""
+    found = _PAYLOAD_NAME.search(text[:PAYLOAD_CHARACTERS])
+    return found.group(1) if found and is_named(found.group(1)) else ""
 
 
 @lru_cache(maxsize=8_192)

@@ -87,12 +87,22 @@ def kind_of_span(span: Span, plan: Plan) -> tuple[Kind, str]:
             and "gen_ai.operation.name" in span.attributes
         ):
             return "agent", "otel-genai"
+        if kind == "chain" and _is_named_tool(span, found):
+            return "tool", dialect
         return kind, dialect
     kind, dialect = _kind_by_shape(span, found)
     if kind == "link" and plan.known:
         # A known dialect speaks, of a kind of span not known: a step of some framework.
         return "chain", found[Field.KIND][0][2]
     return kind, dialect
+
+
+def _is_named_tool(span: Span, found: Found) -> bool:
+    """Whether a framework's step names the one tool it runs and shows what came out."""
+    entries = found.get(Field.TOOL)
+    if entries is None or (Field.OUTPUT not in found and Field.RESULT not in found):
+        return False
+    return any(name in ("tool.name", "gen_ai.tool.name") for _, name, _ in entries)
 
 
 def _is_handoff(span: Span, found: Found, kind: Kind) -> bool:

@@ -59,12 +59,23 @@ def step_fields(reading: Reading) -> dict[str, object]:
         "failed": span.status_code == STATUS_ERROR,
         "error": span.status_message[:TEXT_CHARACTERS],
     }
+    if reading.kind == "chain":
+        taken["label"] = _acting(reading)
     if Field.HISTORY in reading.by_field and reading.kind == "chain":
         history = _history(reading, (Field.HISTORY,))
         taken["history"] = history.asks
         taken["answers"] = history.answers
-        taken["label"] = identity.from_prompt(history.system)
+        taken["label"] = identity.from_prompt(history.system) or taken["label"]
     return taken
+
+
+def _acting(reading: Reading) -> str:
+    for one in (Field.OUTPUT, Field.INPUT):
+        for raw in reading.values(one):
+            found = identity.from_payload(raw) if isinstance(raw, str) else ""
+            if found:
+                return found
+    return ""
 
 
 def _history(reading: Reading, sources: tuple[Field, ...]) -> Messages:

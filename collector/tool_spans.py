@@ -45,7 +45,7 @@ def tool_fields(reading: Reading) -> dict[str, object]:
     """Fields of `Fact` for a tool span; `tool` as written."""
     span = reading.span
     name = reading.text(Field.TOOL) or identity.tool_from_span_name(span.name)
-    given, state = _arguments(reading)
+    given, state, loose = _arguments(reading)
     events = _tool_events(span.events)
     results = [*reading.values(Field.RESULT), *reading.values(Field.OUTPUT), *events.results]
     raw_result = next((one for one in results if one is not None and one != ""), None)
@@ -57,6 +57,7 @@ def tool_fields(reading: Reading) -> dict[str, object]:
         "call_id": _call_id(reading),
         "arguments": given,
         "arguments_state": state,
+        "arguments_loose": loose,
         "result": result(raw_result),
         "has_result": raw_result is not None,
         "failed": failed,
@@ -68,20 +69,22 @@ def tool_fields(reading: Reading) -> dict[str, object]:
     }
 
 
-def _arguments(reading: Reading) -> tuple[Value, ArgumentsState]:
-    candidates = [*reading.values(Field.ARGUMENTS), *reading.values(Field.INPUT)]
-    candidates += [
+def _arguments(reading: Reading) -> tuple[Value, ArgumentsState, bool]:
+    """(value, state, whether it is only the span's input)."""
+    declared = reading.values(Field.ARGUMENTS)
+    declared += [
         event.attributes.get("content") or event.attributes.get("gen_ai.tool.call.arguments")
         for event in reading.span.events
         if event.name == "gen_ai.tool.message"
     ]
-    best: tuple[Value, ArgumentsState] = (None, "absent")
-    for raw in candidates:
-        value, state = arguments(raw)
-        if state == "object" and not is_schema(value):
-            return value, state
-        if best[1] == "absent" and state != "object":
-            best = value, state
+    best: tuple[Value, ArgumentsState, bool] = (None, "absent", False)
+    for loose, candidates in ((False, declared), (True, reading.values(Field.INPUT))):
+        for raw in candidates:
+            value, state = arguments(raw)
+            if state == "object" and not is_schema(value):
+                return value, state, loose
+            if best[1] == "absent" and state != "object":
+                best = value, state, loose
     if best[1] != "absent":
         return best
     apart: dict[str, Value] = {
@@ -89,14 +92,14 @@ def _arguments(reading: Reading) -> tuple[Value, ArgumentsState]:
         for name in reading.names(Field.ARGUMENT)
     }
     if apart:
-        return apart, "object"
+        return apart, "object", False
     value, state = arguments(reading.attributes.get("tool.parameters"))
     if state == "object" and value and not is_schema(value):
-        return value, state
+        return value, state, False
     built_in: dict[str, Value] = {
         key: text for key, name in BUILT_IN if (text := text_of(reading.attributes.get(name)))
     }
-    return (built_in, "object") if built_in else best
+    return (built_in, "object", False) if built_in else best
 
 
 def _call_id(reading: Reading) -> str:
@@ -115,7 +118,7 @@ def _call_id(reading: Reading) -> str:
 def _failure(reading: Reading, events: "_ToolEvents") -> tuple[bool, str, str]:
     """(failed, text, type) of a tool span's failure."""
     span, attributes = reading.span, reading.attributes
-    failed = span.status_code == STATUS_ERROR or says_error(reading)
+    failed = span.status_code == STATUS_ERROR or says_error(reading) or _blob_fails(reading)
     error_type = events.error_type
     typed = attributes.get("error.type")
     if isinstance(typed, str) and typed:
@@ -129,6 +132,22 @@ def _failure(reading: Reading, events: "_ToolEvents") -> tuple[bool, str, str]:
     if not told and failed:
         told = next((text for raw in reading.values(Field.OUTPUT) if (text := text_of(raw))), "")
     return failed, told, error_type
+
+
+_FAILED_BLOB = re.compile(r'\\*"is_?[eE]rror\\*"\s*:\s*true')
+
+
+def _blob_fails(reading: Reading) -> bool:
+    """Whether the recorded output says of itself that it is an error."""
+    for one in (Field.RESULT, Field.OUTPUT):
+        for raw in reading.values(one):
+            if isinstance(raw, str) and "rror" in raw and _FAILED_BLOB.search(raw):
+                return True
+            if isinstance(raw, dict) and (
+                raw.get("is_error") is True or raw.get("isError") is True
+            ):
+                return True
+    return False
 
 
 def says_error(reading: Reading) -> bool:

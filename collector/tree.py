@@ -1,7 +1,7 @@
 """Ancestry of the facts of one trace, and what hangs on it: agents, conversations, models."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from collector.facts import Fact
 from collector.identity import is_named, match_name
@@ -16,6 +16,10 @@ CLOCK_SLACK_NS = 5_000_000
 """Browsers' and Node's clocks tick in milliseconds: a child may start before its parent by some."""
 
 
+Index = dict[str, tuple[list[int], list[Fact]]]
+"""Facts of a sort, with their starts in order, by each of their ancestors' span ids."""
+
+
 class Tree:
     """The facts of a trace in canonical order, each with its ancestors, nearest first."""
 
@@ -26,7 +30,8 @@ class Tree:
         self._above: dict[str, tuple[Fact, ...]] = {}
         self._names = frozenset(f.agent for f in self.facts if f.kind == "agent" and f.agent)
         self._explicit = any(is_named(name) for name in self._names)
-        self._chats: dict[str, tuple[list[int], list[Fact]]] | None = None
+        self._chats: Index | None = None
+        self._labels: Index | None = None
         self._last_chats: dict[str, int] | None = None
         self.agents_and_handoffs = [f for f in self.facts if f.kind in ("agent", "handoff")]
         self.delegations = [f for f in self.facts if f.target and f.kind in ("handoff", "tool")]
@@ -94,9 +99,22 @@ class Tree:
                 caller = self.own_name(one)
                 if caller and caller != name:
                     names.append(caller)
-        if not names and fact.kind == "chat" and fact.label:
-            names.append(fact.label)
+        if not names:
+            label = self._label(fact)
+            names.extend([label] if label else ())
         return names
+
+    def _label(self, fact: Fact) -> str:
+        """Where nothing names an agent: what prompts and steps before the span call it."""
+        for one in (fact, *self.above(fact)):
+            if one.label and one.kind in ("chat", "chain"):
+                return one.label
+        if self._labels is None:
+            self._labels = self._index(
+                lambda one: bool(one.label) and one.kind in ("chat", "chain")
+            )
+        found = self._latest(self._labels, fact)
+        return found.label if found is not None else ""
 
     def conversation(self, fact: Fact) -> Fact | None:
         """The fact that names the conversation: the topmost around a span, agents' spans first."""
@@ -132,25 +150,31 @@ class Tree:
     def chat_before(self, fact: Fact) -> Fact | None:
         """The model call that led to a span: the latest before it under the nearest ancestor."""
         if self._chats is None:
-            self._chats = self._index_chats()
-        if not self._chats:
+            self._chats = self._index(
+                lambda one: one.kind == "chat" and bool(one.model or one.offered)
+            )
+        return self._latest(self._chats, fact)
+
+    def _index(self, wanted: Callable[[Fact], bool]) -> Index:
+        index: Index = {}
+        for one in self.facts:
+            if wanted(one):
+                for at in (*(a.span_id for a in self.above(one)), "", one.span_id):
+                    starts, found = index.setdefault(at, ([], []))
+                    starts.append(one.start_ns)
+                    found.append(one)
+        return index
+
+    def _latest(self, index: Index, fact: Fact) -> Fact | None:
+        """The last of the index before a span, under the nearest ancestor that has any."""
+        if not index:
             return None
         for one in (*(a.span_id for a in self.above(fact)), ""):
-            starts, chats = self._chats.get(one, ((), ()))
+            starts, found = index.get(one, ((), ()))
             at = bisect_right(starts, fact.start_ns + CLOCK_SLACK_NS)
             if at:
-                return chats[at - 1]
+                return found[at - 1]
         return None
-
-    def _index_chats(self) -> dict[str, tuple[list[int], list[Fact]]]:
-        index: dict[str, tuple[list[int], list[Fact]]] = {}
-        for chat in self.facts:
-            if chat.kind == "chat" and (chat.model or chat.offered):
-                for one in (*(a.span_id for a in self.above(chat)), "", chat.span_id):
-                    starts, chats = index.setdefault(one, ([], []))
-                    starts.append(chat.start_ns)
-                    chats.append(chat)
-        return index
 
     def model(self, fact: Fact, asked_by: Fact | None) -> str:
         """The model that acted: the span's own, its asker's, the latest before, the agent's."""

@@ -236,6 +236,8 @@ def unwrap(value: Value, depth: int = 0) -> Value:
     if not isinstance(value, dict) or depth > 3 or not value:
         return value
     keys = value.keys()
+    if len(value) == 1 and isinstance(value.get("kwargs"), dict):
+        return unwrap(value["kwargs"], depth + 1)
     if not (keys <= _ENVELOPE and any(proof <= keys for proof in _PROOF)):
         return value
     for name in _INNER:
@@ -278,6 +280,10 @@ def _result(value: Value, depth: int) -> Value:
             if isinstance(inner, dict) and inner_key in inner:
                 taken = inner if outer == "output" else inner[inner_key]
                 return _result(decode(taken), depth + 1)
+        if "tool_output" in value and "tool_name" in value:
+            return _result(decode(value["tool_output"]), depth + 1)
+        if "blocks" in value and "tool_name" in value:
+            return _result(decode(value["blocks"]), depth + 1)
         if "content" in value and ("tool_call_id" in value or value.get("type") == "tool"):
             return _result(decode(value["content"]), depth + 1)
         if len(value) == 1 and "output" in value and isinstance(value["output"], (dict, str)):
@@ -291,7 +297,8 @@ def _result(value: Value, depth: int) -> Value:
 def _is_text_block(item: Value) -> bool:
     if not isinstance(item, dict):
         return False
-    return item.get("type") in ("text", "output_text", "input_text") or item.keys() <= {
+    kind = item.get("type") or item.get("block_type")
+    return kind in ("text", "output_text", "input_text") or item.keys() <= {
         "text",
         "json",
     }
