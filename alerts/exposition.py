@@ -257,7 +257,8 @@ class Exposition:
         )
 
     def _subject_label(self, subject: Subject, important: bool = False) -> str:
-        return self._slot(self._subjects, subject.label(), important, subject)
+        label = self._subjects.known(subject)  # without building the name anew for every call
+        return label or self._slot(self._subjects, subject.label(), important, subject)
 
     def _slot(
         self, slots: Slots, name: str, important: bool = False, owner: Hashable = None

@@ -45,6 +45,10 @@ class Slots:
         self._labels: dict[Hashable, str] = {}
         self._taken: set[str] = {OTHER}
 
+    def known(self, owner: Hashable) -> str | None:
+        """The label that `owner` has; None where it has none."""
+        return self._labels.get(owner)
+
     def get(self, name: str, important: bool = False, owner: Hashable = None) -> str | None:
         """The label of `name`, None where no slot is left.
 
