@@ -2,7 +2,6 @@
 
 # google-re2 has no type hints; what is used of it is declared below.
 # pyright: reportUnknownMemberType=false
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -10,16 +9,14 @@ from typing import NamedTuple, Protocol, cast
 
 import re2  # type: ignore[import-untyped]  # no stubs
 
-from collector.redact_keywords import KEYWORD_RULES, Family, value_of
+from collector.redact_keywords import KEYWORD_RULES, Family, KeywordMatch, value_of
 from collector.redact_rules import RULES, Rule
 
 STATES_BYTES = 64 << 20
 """Most memory for the states of the automata, which RE2 builds as texts need them; a few MB are."""
 
 
-MARKER = re.compile(
-    rb"\[\[(?:secret:[a-z0-9_]{1,32}|digest):[0-9a-f]{16}(?::[a-z0-9]{1,12}){0,3}\]\]"
-)
+MARKER = rb"\[\[(?:secret:[a-z0-9_]{1,32}|digest):[0-9a-f]{16}(?::[a-z0-9]{1,12}){0,3}\]\]"
 """What redaction leaves. Never part of a secret, so that redacting again changes nothing."""
 
 
@@ -77,6 +74,7 @@ class SecretFinder:
                 (keyword.family, pattern, partial(_keyword_value, keyword.family, names))
             )
         self._all.Compile()
+        self._marker = cast(_Pattern, re2.compile(MARKER, options))
 
     def _add(self, pattern: str, options: object) -> _Pattern:
         self._all.Add(pattern.encode())
@@ -84,22 +82,24 @@ class SecretFinder:
 
     def holds(self, text: bytes) -> bool:
         """Whether there is any secret in `text`."""
-        return any(True for _ in self._each(text, _markers(text)))
+        return any(True for _ in self._each(text))
 
     def find(self, text: bytes) -> Sequence[Secret]:
         """The secrets in `text`, in order, not overlapping.
 
         Where two overlap, both are one secret by the name of the one that starts first.
         """
-        markers = _markers(text)
-        found = list(self._each(text, markers))
+        found = list(self._each(text))
         if len(found) > 1:
             found = _merged(found)
-        return _carved(found, markers) if markers else found
+        return _carved(found, self._markers(text)) if found else found
 
-    def _each(self, text: bytes, markers: Sequence[tuple[int, int]]) -> Iterator[Secret]:
-        # Set.Match returns None where no rule matches.
-        for index in self._all.Match(text) or ():
+    def _each(self, text: bytes) -> Iterator[Secret]:
+        in_it = self._all.Match(text)
+        if in_it is None:  # and never an empty list
+            return
+        markers = self._markers(text)
+        for index in in_it:
             name, pattern, locate = self._rules[index]
             at = 0
             while match := pattern.search(text, at):
@@ -111,9 +111,12 @@ class SecretFinder:
                     at = max(at, secret[1])
                     yield Secret(*secret, name)
 
-
-def _markers(text: bytes) -> Sequence[tuple[int, int]]:
-    return [marker.span() for marker in MARKER.finditer(text)] if b"[[" in text else ()
+    def _markers(self, text: bytes) -> Sequence[tuple[int, int]]:
+        found: list[tuple[int, int]] = []
+        if b"[[" in text:
+            while match := self._marker.search(text, found[-1][1] if found else 0):
+                found.append(match.span())
+        return found
 
 
 def _first_group(rule: Rule, text: bytes, match: _Match) -> tuple[int, int] | None:
@@ -123,10 +126,18 @@ def _first_group(rule: Rule, text: bytes, match: _Match) -> tuple[int, int] | No
 
 
 def _keyword_value(
-    family: Family, names: Mapping[str, int], text: bytes, match: _Match
+    family: Family, group: Mapping[str, int], text: bytes, match: _Match
 ) -> tuple[int, int] | None:
-    spans = {name: match.span(group) for name, group in names.items()}
-    return value_of(text, {name: span for name, span in spans.items() if span[0] >= 0}, family)
+    opening = match.span(group["opening"])
+    quoted = opening[0] >= 0
+    found = KeywordMatch(
+        keyword=match.span(group["keyword"])[0],
+        rest=match.span(group["rest"]),
+        tight="tight" in group and match.span(group["tight"])[0] >= 0,
+        opening=opening if quoted else None,
+        value=match.span(group["quoted" if quoted else "bare"])[0],
+    )
+    return value_of(text, found, family)
 
 
 def _merged(found: list[Secret]) -> list[Secret]:

@@ -7,9 +7,8 @@ and tests compare.
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from collector.redact_rules import spelt_out
 
@@ -42,12 +41,14 @@ TOKENS = (
     ),
 )
 _ANY = r"""[^\s"'`\\,;&<>|=\x00]"""
-_NO_DIGIT = r"""[^\s"'`\\,;&<>|=\x000-9]"""
+_OF_TOKEN = r"""[^\s"'`\\,;&<>|=\x00({\[]"""
+_NO_DIGIT = r"""[^\s"'`\\,;&<>|=\x00({\[0-9]"""
+_FIRST = r"""[^\s"'`\\,;&<>|=\x00({]"""
 _TOKEN_VALUE = "|".join(
-    # At least 8 characters with a digit, or 16 without: what `is_secret` would refuse anyway is
-    # not worth the way there.
-    [f"{_NO_DIGIT}{{{n}}}[0-9]{_ANY}{{{7 - n},}}" for n in range(7)]
-    + [f"{_NO_DIGIT}{{7,}}[0-9]", f"{_NO_DIGIT}{{16,}}"]
+    # 8 characters with a digit among them, or a digit after up to 15 others, or 16 without: what
+    # `is_secret` would refuse anyway is not worth the way there. The rest is read by `value_of`.
+    [f"{_NO_DIGIT}{{{n}}}[0-9]{_OF_TOKEN}{{{7 - n}}}" for n in range(7)]
+    + [f"{_NO_DIGIT}{{7,15}}[0-9]", f"{_NO_DIGIT}{{16}}"]
 )
 _CLOSING = r"""(?:\\*["'`]|[\])])?"""
 _TIGHT = "(?P<tight>[=>])"
@@ -67,6 +68,18 @@ class KeywordRule:
     pattern: str
 
 
+class KeywordMatch(NamedTuple):
+    """Where the groups of a match stand: `keyword`, `value` by their first byte, `rest` and
+    `opening` whole.
+    """
+
+    keyword: int
+    rest: tuple[int, int]
+    tight: bool
+    opening: tuple[int, int] | None
+    value: int
+
+
 def _rule(family: Family, lead: str, separator: str, quoted: str, bare: str) -> KeywordRule:
     words = PASSWORDS if family == "password" else TOKENS
     keyword = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
@@ -79,9 +92,9 @@ def _rule(family: Family, lead: str, separator: str, quoted: str, bare: str) -> 
 
 _OPTION, _SPACE = r"--[\w\-]*", r"(?P<tight>[ \t])[ \t]*"
 KEYWORD_RULES: tuple[KeywordRule, ...] = (
-    _rule("password", "", _CLOSING + _TIGHT, _PHRASE, f"{_ANY}{{4}}"),
+    _rule("password", "", _CLOSING + _TIGHT, _PHRASE, f"{_FIRST}{_ANY}{{3}}"),
     _rule("password", "", _CLOSING + _LOOSE, _PHRASE, f"{_ANY}*{_SPECIAL}"),
-    _rule("password", _OPTION, _SPACE, _PHRASE, f"{_ANY}{{4}}"),
+    _rule("password", _OPTION, _SPACE, _PHRASE, f"{_FIRST}{_ANY}{{3}}"),
     _rule("token", "", f"{_CLOSING}(?:{_TIGHT}|{_LOOSE})", _TOKEN_VALUE, _TOKEN_VALUE),
     _rule("token", _OPTION, _SPACE, _TOKEN_VALUE, _TOKEN_VALUE),
 )
@@ -132,33 +145,32 @@ def key_family(key: str) -> Family | None:
     return "token"
 
 
-def value_of(
-    text: bytes, groups: Mapping[str, tuple[int, int]], family: Family
-) -> tuple[int, int] | None:
-    """Where the value after a keyword stands, from the groups of a match; see `KeywordRule`.
+def value_of(text: bytes, found: KeywordMatch, family: Family) -> tuple[int, int] | None:
+    """Where the value after a keyword stands.
 
     None where there is no secret: a harmless word (`token_count`), a reference (`$TOKEN`, a path, a
     URL, code) or a value that is nothing secret by its form.
     """
-    word = text[groups["keyword"][0] : groups["rest"][1]]
-    rest = text[slice(*groups["rest"])]
-    if _HARMLESS.search(rest) or (family == "token" and _PLURAL_COUNT.match(rest)):
+    rest = text[found.rest[0] : found.rest[1]]
+    if rest and (
+        _HARMLESS.search(rest) or (family == "token" and _PLURAL_COUNT.match(rest) is not None)
+    ):
         return None
-    quoted = "opening" in groups
-    if quoted:
-        first = groups["quoted"][0]
-        end = _closing(text, first, text[slice(*groups["opening"])])
+    quoted, first = found.opening is not None, found.value
+    if found.opening is not None:
+        end = _closing(text, first, text[found.opening[0] : found.opening[1]])
     else:
-        first = groups["bare"][0]
         bare = _BARE.match(text, first)
         end = bare.end() if bare else first
         while end > first and text[end - 1] in b").]}:!?":
             end -= 1
     value = text[first:end]
-    if not is_secret(value, family, quoted=quoted, sure="tight" in groups):
+    if not is_secret(value, family, quoted=quoted, sure=found.tight):
         return None
-    if not quoted and family == "password" and _names_itself(word, value):
-        return None
+    if not quoted and family == "password":
+        word = text[found.keyword : found.rest[1]]
+        if _names_itself(word, value):
+            return None
     return first, end
 
 

@@ -288,7 +288,7 @@ def shape(content: Value) -> object:
 
 def test_the_marker_is_the_finders() -> None:
     text = str(value(Redactor(KEY), "password=hunter2"))
-    assert MARKER.fullmatch(text.removeprefix("password=").encode())
+    assert re.fullmatch(MARKER, text.removeprefix("password=").encode())
 
 
 SHARED = Path(__file__).parents[3] / "shared" / "spans"

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import string
 import time
 from collections.abc import Sequence
@@ -91,7 +92,7 @@ def test_vendors_tokens_are_found_in_any_context(rule: str, token: str, context:
 
 @pytest.mark.parametrize("name", sorted({rule.name for rule in RULES}))
 def test_rule_names_fit_the_marker(name: str) -> None:
-    assert MARKER.fullmatch(f"[[secret:{name}:0123456789abcdef]]".encode())
+    assert re.fullmatch(MARKER, f"[[secret:{name}:0123456789abcdef]]".encode())
 
 
 PEM_BODY = "\n".join(made(ALNUM + "+/", 64) for _ in range(4))
@@ -262,6 +263,7 @@ def hostile_texts() -> dict[str, bytes]:
         b"password",
         b"password ",
         b"password is ",
+        b"password=(",
         b"password: ",
         b"token=",
         b'"token": ',
@@ -269,7 +271,6 @@ def hostile_texts() -> dict[str, bytes]:
         b"secret-",
         b"[[secret:",
         b"eyJ",
-        b"eyJaaaaaaaaaaaa.",
         b"sk-",
         b"sk-aaaaaaaaaaaaaaaaaaaaaaaaaa ",
         b"ghp_",
@@ -279,7 +280,6 @@ def hostile_texts() -> dict[str, bytes]:
         b"://a:b:c",
         b"Bearer ",
         b"Authorization: ",
-        b"Authorization: Basic ",
         b"Cookie: ",
         b"curl -u ",
         b"curl -u a ",
@@ -302,27 +302,42 @@ def hostile_texts() -> dict[str, bytes]:
     return whole
 
 
-@pytest.mark.parametrize("name", hostile_texts())
-def test_hostile_texts_take_little_time(name: str) -> None:
-    """At most 5 ms of processor time for 64 KiB; best of five, as other work shares the machine."""
-    text = hostile_texts()[name]
+def seconds(text: bytes, enough: float = 0.0, tries: int = 40) -> float:
+    """Processor time to search `text`: the best of `tries`, or the first that is little enough,
+    since other work shares the machine.
+    """
     FINDER.find(text)  # builds the automaton's states
     best = float("inf")
-    for _ in range(5):
+    for _ in range(tries):
         started = time.process_time()
         FINDER.find(text)
         best = min(best, time.process_time() - started)
-    assert best <= 0.005
+        if best <= enough:
+            break
+    return best
 
 
-def test_time_is_linear_in_a_text_full_of_secrets() -> None:
-    def seconds(count: int) -> float:
-        text = b"password='hunter2' token=abc123def456 " * count
-        best = float("inf")
-        for _ in range(5):
-            started = time.process_time()
-            FINDER.find(text)
-            best = min(best, time.process_time() - started)
-        return best
+@pytest.mark.parametrize("name", hostile_texts())
+def test_hostile_texts_take_little_time(name: str) -> None:
+    """At most 5 ms for 64 KiB."""
+    text = hostile_texts()[name]
+    assert len(FINDER.find(text)) <= 1
+    assert seconds(text, 0.005) <= 0.005
 
-    assert seconds(1600) < 8 * seconds(400)  # four times the text; quadratic would be sixteen
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"password='hunter2' token=abc123def456 ",
+        b"eyJaaaaaaaaaaaa.",
+        b"Authorization: Basic ",
+        b"-----BEGIN PRIVATE KEY-----\nabcdefghijklmnop\n",
+    ],
+)
+def test_time_is_linear_in_a_text_full_of_secrets(piece: bytes) -> None:
+    count = (16 << 10) // len(piece)
+    few, many = piece * count, piece * (4 * count)
+    assert len(FINDER.find(many)) > count
+    assert seconds(many, tries=5) < 8 * seconds(
+        few, tries=5
+    )  # four times the text; quadratic would be sixteen
