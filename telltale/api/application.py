@@ -29,6 +29,7 @@ def create_app(
         docs_url=None,  # its pages load scripts from elsewhere; the daemon runs in closed networks
         redoc_url=None,
         openapi_url="/openapi.json",
+        redirect_slashes=False,  # a path is right or wrong, and no answer is built from Host
     )
     add_handlers(app)
     app.include_router(query.router(ports, limits))

@@ -25,6 +25,7 @@ CODES = {
     413: "too_large",
     415: "unsupported_media_type",
     421: "misdirected",
+    429: "too_many_tries",
     500: "internal",
     503: "unavailable",
 }

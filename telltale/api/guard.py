@@ -5,6 +5,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -46,6 +47,33 @@ class Limits:
     queries: int = 4
 
 
+class Lockout:
+    """Peers that gave wrong tokens too often, for a while. `tries` in `window_s` are allowed.
+
+    Bounded: past `peers` the ones longest quiet are forgotten.
+    """
+
+    def __init__(self, tries: int = 20, window_s: float = 60.0, peers: int = 10_000) -> None:
+        self._tries = tries
+        self._window_s = window_s
+        self._peers = peers
+        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def is_out(self, peer: str, now_s: float) -> bool:
+        """Whether the peer has to wait, right token or not."""
+        count, since = self._failures.get(peer, (0, now_s))
+        return count >= self._tries and now_s - since < self._window_s
+
+    def failed(self, peer: str, now_s: float) -> None:
+        """The peer gave a wrong token."""
+        count, since = self._failures.pop(peer, (0, now_s))
+        if now_s - since >= self._window_s:
+            count, since = 0, now_s
+        self._failures[peer] = (count + 1, since)
+        if len(self._failures) > self._peers:
+            self._failures.popitem(last=False)
+
+
 class Guard:
     """ASGI middleware: host and origin checks, token, body limits, security headers, no stack
     traces.
@@ -62,6 +90,7 @@ class Guard:
         self._hosts = LOOPBACK | {host.lower() for host in hosts}
         self._digest = hashlib.sha256(token.encode()).digest() if token else None
         self._limits = limits
+        self._lockout = Lockout()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -105,15 +134,28 @@ class Guard:
             headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
         ):
             return error_response(403, "cross-origin requests are not allowed")
-        if self._digest is not None and not self._knows_token(headers.get("authorization", "")):
-            challenge = {"WWW-Authenticate": 'Basic realm="telltale", charset="UTF-8"'}
-            return error_response(401, "a token is needed", headers=challenge)
+        if self._digest is not None:
+            refusal = self._without_token(scope, headers.get("authorization", ""))
+            if refusal is not None:
+                return refusal
         length = headers.get("content-length", "0")
         if not length.isascii() or not length.isdigit():
             return error_response(400, "content-length is no number")
         if int(length[:20]) > self._limits.body_bytes:
             return error_response(413, f"the body is over {self._limits.body_bytes} bytes")
         return None
+
+    def _without_token(self, scope: Scope, authorization: str) -> Response | None:
+        peer = str(scope["client"][0]) if scope.get("client") else ""
+        now_s = asyncio.get_running_loop().time()
+        if self._lockout.is_out(peer, now_s):
+            return error_response(429, "too many wrong tokens", headers={"Retry-After": "60"})
+        if self._knows_token(authorization):
+            return None
+        if authorization:
+            self._lockout.failed(peer, now_s)
+        challenge = {"WWW-Authenticate": 'Basic realm="telltale", charset="UTF-8"'}
+        return error_response(401, "a token is needed", headers=challenge)
 
     def _same_site(self, origin: str, host: str) -> bool:
         named = _hostname(urlsplit(origin).netloc) if origin.startswith("http") else ""

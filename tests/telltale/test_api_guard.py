@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from telltale.api.application import create_app
-from telltale.api.guard import SECURITY_HEADERS, Limits
+from telltale.api.guard import SECURITY_HEADERS, Limits, Lockout
 from telltale.api.testing import Fleet, sample_fleet
 
 PATHS = ("/api/v1/verdicts", "/metrics", "/openapi.json")
@@ -133,6 +133,65 @@ def test_a_refused_token_is_asked_for_and_not_repeated() -> None:
     response = client.get("/metrics", headers={"authorization": "Bearer guess"})
     assert response.headers["www-authenticate"].startswith("Basic ")
     assert "guess" not in response.text
+
+
+def test_guessing_locks_the_guesser_out_and_nobody_else() -> None:
+    app = create_app(Fleet(), token=TOKEN)
+    guesser = TestClient(app, base_url="http://localhost", client=("192.0.2.1", 1))
+    other = TestClient(app, base_url="http://localhost", client=("192.0.2.2", 1))
+    right = [(b"authorization", b"Bearer " + TOKEN.encode())]
+    statuses = [
+        guesser.get("/metrics", headers={"authorization": f"Bearer {n}"}).status_code
+        for n in range(25)
+    ]
+    assert statuses == [401] * 20 + [429] * 5
+    assert guesser.get("/metrics", headers=right).status_code == 429
+    assert guesser.get("/healthz").status_code == 200
+    assert other.get("/metrics", headers=right).status_code == 200
+    for _ in range(50):  # asking without a token, as browsers first do, is no guess
+        assert other.get("/metrics").status_code == 401
+
+
+def test_a_lockout_ends_and_its_memory_is_bounded() -> None:
+    lockout = Lockout(tries=2, window_s=60, peers=3)
+    for peer in ("a", "a", "b"):
+        lockout.failed(peer, 0.0)
+    assert lockout.is_out("a", 59.0)
+    assert not lockout.is_out("b", 59.0)
+    assert not lockout.is_out("a", 60.0)
+    lockout.failed("a", 61.0)
+    assert not lockout.is_out("a", 61.0)
+    for number in range(100):
+        lockout.failed(str(number), 62.0)
+        lockout.failed(str(number), 62.0)
+    assert sum(lockout.is_out(str(number), 63.0) for number in range(100)) <= 3
+
+
+ROUTES = {
+    "/": {"GET"},
+    "/healthz": {"GET"},
+    "/readyz": {"GET"},
+    "/metrics": {"GET"},
+    "/openapi.json": {"GET", "HEAD"},
+    "/api/v1/query": {"POST"},
+    "/api/v1/verdicts": {"GET"},
+    "/api/v1/alerts": {"GET"},
+    "/api/v1/trajectories": {"GET"},
+    "/api/v1/subjects": {"GET"},
+    "/api/v1/doctor": {"GET"},
+}
+
+
+@pytest.mark.parametrize("path", sorted(ROUTES))
+def test_only_the_routes_and_methods_there_are(path: str, client: TestClient) -> None:
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+        body = {"sql": "select 1"} if method == "POST" else None
+        status = client.request(method, path, json=body).status_code
+        assert (status == 200) == (method in ROUTES[path]), method
+    for odd in (path + "//", "/" + path, path.upper() + "X", path + "/%2e%2e/x", path + "%00"):
+        url = "http://127.0.0.1:8686" + odd
+        status = client.get(url, follow_redirects=False).status_code
+        assert status in (400, 404, 405) or path == "/", odd
 
 
 def test_bodies_are_bounded(client: TestClient) -> None:
