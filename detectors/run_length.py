@@ -79,18 +79,21 @@ def paths(
     steps: int,
     streams: int,
     rng: np.random.Generator,
+    *,
+    gate: bool = False,
 ) -> Singles:
     """Statistic of `streams` independent streams after each of `steps` trajectories.
 
     Trajectories are drawn with replacement from `before` and, from trajectory `onset` (counted from
-    0), from `after`. Shape (steps, streams).
+    0), from `after`. `gate`: the e-process in place of the e-detector. Shape (steps, streams).
     """
-    m = np.zeros((streams, *before.weight.shape), np.float32)
+    m = np.full((streams, *before.weight.shape), 1.0 if gate else 0.0, np.float32)
     out = np.empty((steps, streams), np.float32)
     for step in range(steps):
         source = before if after is None or step < onset else after
         index = rng.integers(0, len(source.increment), streams)
-        m += source.ticks[index][:, None, None]
+        if not gate:
+            m += source.ticks[index][:, None, None]
         m *= source.increment[index]
         np.minimum(m, _MOST, out=m)
         out[step] = np.einsum("sct,ct->s", m, before.weight)
