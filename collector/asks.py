@@ -44,6 +44,8 @@ class _Asks:
             speakers.append((chat, [ask for ask in chat.asks if not ask.call_id]))
             owner = self._speaker(chat)
             for position, ask in enumerate(chat.asks):
+                if identity.is_pseudo_tool(ask.tool, ask.arguments):
+                    continue
                 tool = identity.tool_name(ask.tool)
                 known = by_id.get(ask.call_id) if ask.call_id else None
                 draft = self._ask_draft(owner, ask, tool, position, chat)
@@ -265,6 +267,8 @@ class _Asks:
                 continue
             clock = fact.start_ns
             for position, ask in enumerate(fact.history):
+                if identity.is_pseudo_tool(ask.tool, ask.arguments):
+                    continue
                 if ask.call_id in known:
                     clock = (
                         max(clock, self.by_id[ask.call_id].end_ns)

@@ -1,14 +1,21 @@
 """Extraction of facts: one pass over a span's attributes, then only the fields its kind has."""
 
+from typing import cast
+
 from collector import identity
 from collector.dialects import Field
 from collector.facts import Fact
 from collector.kinds import NAMED_TOOL, NO_PLAN, kind_of_span, make_plan, remembered_plan
-from collector.model_spans import agent_fields, chat_fields, step_fields
+from collector.model_spans import (
+    agent_fields,
+    chat_fields,
+    requested_model,
+    step_fields,
+)
 from collector.reading import Reading
-from collector.tool_spans import handoff_fields, is_dropped, part_fields, tool_fields
+from collector.tool_spans import handoff_fields, part_fields, repeats_failure, tool_fields
 from collector.values import text_of
-from contracts.span import Span
+from contracts.span import Span, Value
 
 PLANNED = 48
 """Attributes up to which the plan of a span's names is remembered."""
@@ -33,10 +40,13 @@ def extract(span: Span, default_environment: str) -> Fact | None:
         taken.update(tool_fields(reading))
         written = str(taken["tool"])
         taken["tool"] = identity.tool_name(written)
-        if is_dropped(reading, written):
+        if identity.is_pseudo_tool(written, cast(Value, taken["arguments"])) or repeats_failure(
+            reading
+        ):
             kind = "link"
     elif kind == "chat":
         taken.update(chat_fields(reading))
+        taken["model"] = taken["model"] or requested_model(reading)
     elif kind == "agent":
         taken.update(agent_fields(reading))
     elif kind == "chain":

@@ -178,6 +178,18 @@ def tool_from_span_name(name: str) -> str:
     return found.group(1) if found else name
 
 
+_PSEUDO_TOOL = re.compile(r"^\(.*\)$|^final_(?:answer|result)$")
+
+
+def is_pseudo_tool(tool: str, given: Value) -> bool:
+    """Whether a tool is only a framework's way to write something else, and no call of it is one.
+
+    Google ADK's `(merged tools)`; the answer to the user dressed as a tool (`final_answer`); the
+    end of a loop (`finish` without arguments).
+    """
+    return bool(_PSEUDO_TOOL.match(tool)) or (tool == "finish" and not given)
+
+
 _PAYLOAD_NAME = re.compile(
     r"\b(?:current_agent_name|active_agent|current_agent|last_agent|agent_name)"
     r"\\*[\"']?\s*[:=]\s*\\*[\"']([\w .-]{1,60})\\*[\"']"

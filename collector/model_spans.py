@@ -9,7 +9,7 @@ from collector.message_events import listed_events, span_events
 from collector.messages import NOTHING, Messages, joined, read
 from collector.reading import Reading
 from collector.tool_definitions import Offered, offered, offered_in_text
-from collector.values import decode
+from collector.values import decode, text_of
 from contracts.span import STATUS_ERROR, Value
 
 
@@ -50,6 +50,31 @@ def agent_fields(reading: Reading) -> dict[str, object]:
         "offered": _offered(reading),
         **step_fields(reading),
     }
+
+
+def requested_model(reading: Reading) -> str:
+    """The model that a model call's recorded request names, or Genkit's action; "" if none."""
+    for name in ("llm.invocation_parameters", "genkit:name"):
+        value = decode(reading.attributes.get(name))
+        named = value if isinstance(value, str) else _model_in(value)
+        if named:
+            return named
+    for raw in reading.values(Field.INPUT):
+        named = _model_in(decode(raw))
+        if named:
+            return named
+    return ""
+
+
+def _model_in(value: Value) -> str:
+    if not isinstance(value, dict):
+        return ""
+    for key in ("model", "model_name", "model_id", "modelId"):
+        named = text_of(value.get(key))
+        if named:
+            return named
+    inner = value.get("kwargs")
+    return _model_in(inner) if isinstance(inner, dict) else ""
 
 
 def step_fields(reading: Reading) -> dict[str, object]:

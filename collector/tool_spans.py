@@ -22,9 +22,6 @@ from contracts.trajectory import ArgumentsState
 BUILT_IN = (("command", "full_command"), ("file_path", "file_path"))
 """Arguments of Claude Code's own tools: parameter and the attribute that has it."""
 
-_DROPPED = re.compile(r"^\(.*\)$|^final_(?:answer|result)$")
-"""Pseudo tools: Google ADK's `(merged tools)`; the answer to the user dressed as a tool."""
-
 _EMBEDDED_ID = re.compile(
     r'\\*["\'](?:tool_call_id|toolCallId|tool_use_id)\\*["\']\s*:\s*\\*["\']([\w.:/|+=-]+)'
 )
@@ -33,12 +30,10 @@ _REFUSED = re.compile(r"den(?:y|ied)|reject|block|refus|forbid", re.I)
 _DELEGATES = ("subagent_type", "coworker", "agent_name", "agent", "to_agent", "target_agent")
 
 
-def is_dropped(reading: Reading, tool: str) -> bool:
-    """Whether a tool span stands for no call: pseudo tools, second spans about failed calls."""
+def repeats_failure(reading: Reading) -> bool:
+    """Whether this is the second span that CrewAI writes about a failed call."""
     event = reading.attributes.get("crewai.event_name")
-    return bool(_DROPPED.match(tool)) or (
-        isinstance(event, str) and event.endswith("failure_detected")
-    )
+    return isinstance(event, str) and event.endswith("failure_detected")
 
 
 def tool_fields(reading: Reading) -> dict[str, object]:
