@@ -60,9 +60,9 @@ class KafkaConfig(BaseModel):
 
     `topic_pattern`: regular expression that a topic's whole name must match. `log_topics`: those of
     the topics whose records are OTLP logs. `group_id`: only where offsets are committed as a
-    courtesy to lag tools; positions are Telltale's own. `encoding`: `auto` tells JSON from protobuf
-    by the first byte. `insecure`: allow a password over an unencrypted connection (SASL_PLAINTEXT).
-    `ssl_ca_file` without a value means the system's authorities.
+    courtesy to lag tools, "" for nowhere; positions are Telltale's own. `encoding`: `auto` tells
+    JSON from protobuf by the first byte. `insecure`: allow a password over an unencrypted
+    connection (SASL_PLAINTEXT). `ssl_ca_file` without a value means the system's authorities.
 
     `fetch_bytes`: per partition and request. `inflated_bytes`: largest record batch once
     decompressed. `buffer_bytes`, `buffer_records`: what waits for `poll`. `discover_s`: how often
@@ -98,7 +98,7 @@ class KafkaConfig(BaseModel):
     discover_s: float = Field(default=30.0, gt=0)
     stall_s: float = Field(default=30.0, gt=0)
     corrupt_retries: int = Field(default=3, ge=0)
-    request_timeout_s: float = Field(default=10.0, gt=0)
+    request_timeout_s: float = Field(default=10.0, gt=0.5)
     backoff_s: float = Field(default=0.5, gt=0)
     backoff_max_s: float = Field(default=15.0, gt=0)
 

@@ -58,11 +58,14 @@ class OutOfRange(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as the brokers describe it; `topic_id` is "" with brokers before 2.8."""
+    """A topic as the brokers describe it; `topic_id` is "" with brokers before 2.8. `leaderless`:
+    partitions that no broker serves now.
+    """
 
     name: str
     topic_id: str
     partitions: tuple[Partition, ...]
+    leaderless: tuple[Partition, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,20 +229,7 @@ class Cluster:
         """Topics of these names that exist, or all but the brokers' own."""
         with _translated(self._config):
             described = self._admin.describe_topics(None if names is None else list(names))
-        return [
-            Topic(
-                each["name"],
-                str(each.get("topic_id") or ""),
-                tuple(
-                    sorted(
-                        (Partition(each["name"], p["partition_index"]) for p in each["partitions"]),
-                        key=lambda partition: partition.partition,
-                    )
-                ),
-            )
-            for each in described
-            if not each["error_code"] and not each["is_internal"]
-        ]
+        return [_topic(each) for each in described if not each["error_code"] | each["is_internal"]]
 
     def ranges(self, partitions: Sequence[Partition]) -> dict[Partition, Range]:
         """What can be read of each partition now."""
@@ -280,6 +270,18 @@ class Cluster:
     def close(self) -> None:
         with _translated(self._config):
             self._admin.close()
+
+
+def _topic(described: Any) -> Topic:
+    name: str = described["name"]
+    numbers: dict[bool, list[int]] = {True: [], False: []}
+    for partition in described["partitions"]:
+        numbers[partition["leader_id"] >= 0].append(partition["partition_index"])
+    served, leaderless = (
+        tuple(Partition(name, number) for number in sorted(numbers[with_leader]))
+        for with_leader in (True, False)
+    )
+    return Topic(name, str(described.get("topic_id") or ""), served, leaderless)
 
 
 def _key(partition: Partition) -> object:

@@ -36,7 +36,7 @@ class Listener(Protocol):
     """Whom the reader tells. Called from its thread."""
 
     def reached(self, behind: Mapping[Partition, int]) -> None:
-        """The brokers answered; `behind`: partitions with records not yet fetched."""
+        """The brokers answered; `behind`: partitions that have, or may have, more records."""
         ...
 
     def failed(self, error: SourceUnavailable) -> None: ...
@@ -78,6 +78,7 @@ class KafkaReader(threading.Thread):
         self._moved: dict[Partition, tuple[int, float]] = {}
         self._sought: set[Partition] = set()
         self._paused_until: dict[Partition, float] = {}
+        self._leaderless: list[Partition] = []
         self._missing: frozenset[str] = frozenset()
         self._refused_commit = ""
         self.beat_s = self._now_s()
@@ -231,12 +232,14 @@ class KafkaReader(threading.Thread):
                     self._recreated(partition, self._next.pop(partition))
             self._topic_ids[topic.name] = topic.topic_id
         found = {partition for topic in topics for partition in topic.partitions}
+        self._leaderless = [partition for topic in topics for partition in topic.leaderless]
         gone = [partition for partition in self._next if partition not in found]
         new = sorted(
             (partition for partition in found if partition not in self._next),
             key=lambda partition: (partition.topic, partition.partition),
         )
         for partition in gone:
+            # Deleted, or without a leader: where it comes back it is read from here on.
             log.warning("partition is gone: %s", partition)
             topic_id = self._topic_ids.get(partition.topic, "")
             self._ledger[partition] = Position(
@@ -308,7 +311,7 @@ class KafkaReader(threading.Thread):
         """Compare positions with the ends of the partitions: lag, truncation, stall."""
         self._ends = cluster.ends(list(self._next))
         now_s = self._now_s()
-        behind: dict[Partition, int] = {}
+        behind: dict[Partition, int] = dict.fromkeys(self._leaderless, 1)
         cut: dict[Partition, int | None] = {}
         for partition, end in self._ends.items():
             position = feed.position(partition)
@@ -330,6 +333,8 @@ class KafkaReader(threading.Thread):
         if cut:
             self._reposition(feed, cluster, cut)
         self._listener.reached(behind)
+        for partition in self._leaderless:
+            self._listener.stalled(partition)
 
     def _commit(self, cluster: Cluster) -> None:
         """A courtesy to lag tools: where it fails nothing of ours depends on it."""

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ import pytest
 
 from collector.config import KafkaConfig
 from collector.kafka import KafkaSource
-from collector.kafka_client import Feed
+from collector.kafka_client import Cluster, Feed, Topic
 from contracts.clock import SystemClock
 from contracts.errors import SourceUnavailable
 from contracts.record import Gap, Partition, Position, Record
@@ -346,7 +347,10 @@ def test_acknowledged_offsets_are_committed_as_a_courtesy(
     key = _kafka.TopicPartition(topic, 0)
 
     def committed() -> int:
-        offsets = admin.list_group_offsets({group: [key]})[group]
+        try:
+            offsets = admin.list_group_offsets({group: [key]})[group]
+        except _kafka.errors.CoordinatorNotAvailableError:
+            return -1  # on a fresh broker, whose offsets topic is only made now
         return int(offsets[key].offset) if key in offsets else -1
 
     wait_for(lambda: committed() == 6)
@@ -520,3 +524,34 @@ def test_a_broker_that_speaks_something_else_leaves_no_threads_behind() -> None:
         source.close(5)
         gc.collect()
     wait_for(lambda: threading.active_count() <= before)
+
+
+def test_a_partition_without_a_leader_stalls_alone(
+    kafka_broker: str,
+    topic: str,
+    admin: Any,
+    open_source: Open,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One broker cannot lose one leader, so its answer is changed on the way."""
+    create(admin, topic, 2)
+    produce(kafka_broker, topic, [b"0", b"1"], partitions=2)
+    topics, away = Cluster.topics, [True]
+
+    def without_leader(cluster: Cluster, names: Sequence[str] | None) -> list[Topic]:
+        return [
+            replace(each, partitions=each.partitions[:1], leaderless=each.partitions[1:])
+            if away[0]
+            else each
+            for each in topics(cluster, names)
+        ]
+
+    monkeypatch.setattr(Cluster, "topics", without_leader)
+    source = open_source()
+    assert [r.payload for r in collect(source, 1)] == [b"0"]
+    wait_for(lambda: source.stalled)
+    assert source.up
+    away[0] = False
+    assert [r.payload for r in collect(source, 1)] == [b"1"]
+    wait_for(lambda: not source.stalled)
+    assert not source.gaps()
