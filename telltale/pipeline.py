@@ -197,7 +197,9 @@ class Pipeline:
         if known and known.calls is trajectory.calls and known.request == trajectory.request:
             return known.labels
         labels = self._stages.labeller.label(trajectory.calls, trajectory.request)
-        self._labels[trajectory.trajectory_id] = _Known(trajectory.calls, trajectory.request, labels)
+        self._labels[trajectory.trajectory_id] = _Known(
+            trajectory.calls, trajectory.request, labels
+        )
         return labels
 
     def _labelled(self, trajectory: Trajectory) -> Labelled:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.errors import BaselineError
+from contracts.labels import CATEGORY_IDS
 from contracts.ports import Labeller, Registry
 from detectors.baseline import FitSettings, Reference, fit_baseline
 from detectors.sequential import Settings as TestSettings
@@ -32,10 +33,13 @@ def tests(detection: DetectionConfig) -> TestSettings:
     return TestSettings(arl=detection.arl, tau=detection.materiality)
 
 
-def load(registry: Registry, name: str, active_for: str) -> Reference:
-    """The baseline `name`, verified against the registry's digest. Raises `BaselineError`."""
+def load(registry: Registry, detection: DetectionConfig, name: str, active_for: str) -> Reference:
+    """The baseline `name`, verified against the registry's digest and, where keys are trusted, its
+    signature. Raises `BaselineError`.
+    """
     info = registry.baseline(name)
-    return Reference.load(Path(info.path), expected_digest=info.digest, active_for=active_for)
+    trusted = [bytes.fromhex(key) for key in detection.trusted_keys]
+    return Reference.load(Path(info.path), trusted, info.digest, active_for)
 
 
 def in_force(
@@ -52,7 +56,7 @@ def in_force(
         if not info.active_for:
             continue
         try:
-            references.append(load(registry, info.name, info.active_for))
+            references.append(load(registry, detection, info.name, info.active_for))
         except BaselineError as error:
             log.error("promoted baseline refused: %s", error)
             broken[info.name] = str(error)
@@ -68,3 +72,14 @@ def declared(
     settings = FitSettings(parent=data / FOLDER, created_ns=0, ceilings=ceilings)
     folder, _ = fit_baseline(name, "declared", (), labeller, "", settings)
     return Reference.load(folder, active_for="*")
+
+
+def known_categories(references: Sequence[Reference]) -> frozenset[str]:
+    """Categories in which at least one of the references had opportunities, or a ceiling."""
+    return frozenset(
+        category
+        for reference in references
+        for calibration in reference.calibrations
+        for category, known in zip(CATEGORY_IDS, calibration.knows(), strict=True)
+        if known
+    )

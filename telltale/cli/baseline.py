@@ -150,7 +150,6 @@ def show(
 ) -> int:
     """One baseline: where it came from, what it can tell."""
     from detectors.report import html, lines
-
     from telltale import references
     from telltale.client import opened
     from telltale.config import load
@@ -158,7 +157,7 @@ def show(
     settings = load(config_path, data)
     tests = references.tests(settings.detection)
     with opened(settings) as store:
-        reference = references.load(store, name, "*")
+        reference = references.load(store, settings.detection, name, "*")
         info = store.baseline(name)
     if html_path is not None:
         html_path.write_text(html(reference, tests), encoding="utf-8")
@@ -190,12 +189,96 @@ def verify(name: str, config_path: Path | None, data: Path | None, as_json: bool
     from telltale.client import opened
     from telltale.config import load
 
-    with opened(load(config_path, data)) as store:
-        reference = references.load(store, name, "*")
+    settings = load(config_path, data)
+    with opened(settings) as store:
+        reference = references.load(store, settings.detection, name, "*")
     if as_json:
         print_json({"name": name, "digest": reference.info.digest, "valid": True})
     else:
         click.echo(f"{name}: valid, digest {reference.info.digest}")
+    return 0
+
+
+@command.command("compare")
+@click.argument("first")
+@click.argument("second")
+@config_option
+@data_option
+@json_option
+def compare(
+    first: str, second: str, config_path: Path | None, data: Path | None, as_json: bool
+) -> int:
+    """Two baselines side by side: rates per opportunity and what each would alarm above."""
+    from detectors.report import lines
+    from telltale import references
+    from telltale.client import opened
+    from telltale.config import load
+
+    settings = load(config_path, data)
+    tests = references.tests(settings.detection)
+    with opened(settings) as store:
+        left, right = (
+            {
+                each.stream: each
+                for each in lines(references.load(store, settings.detection, name, "*"), tests)
+            }
+            for name in (first, second)
+        )
+    rows = [
+        {
+            "stream": stream,
+            **{
+                f"{name} {key}": getattr(side[stream], key) if stream in side else None
+                for name, side in ((first, left), (second, right))
+                for key in ("opportunities", "rate", "upper")
+            },
+        }
+        for stream in sorted(set(left) | set(right))
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(tuple(rows[0]) if rows else (), [tuple(row.values()) for row in rows])
+    return 0
+
+
+@command.command("sign")
+@click.argument("name")
+@click.option(
+    "--key",
+    "key_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="Ed25519 private key, PEM (openssl genpkey -algorithm ed25519).",
+)
+@config_option
+@data_option
+def sign(name: str, key_path: Path, config_path: Path | None, data: Path | None) -> int:
+    """Sign a baseline's manifest; `detection.trusted_keys` says whose signatures count."""
+    from dataclasses import replace
+
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    from contracts.errors import ConfigError
+    from detectors import artefact
+    from telltale.admin import register
+    from telltale.client import opened
+    from telltale.config import load
+
+    try:
+        key = load_pem_private_key(key_path.read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError("--key", f"{key_path}: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError("--key", f"{key_path} is not an Ed25519 private key")
+    settings = load(config_path, data)
+    with opened(settings) as store:
+        info = store.baseline(name)
+        signer = artefact.sign(Path(info.path), key)
+        register(settings, store, replace(info, signed_by=signer))
+    click.echo(f"{name}: signed by {signer}")
     return 0
 
 

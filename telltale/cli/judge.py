@@ -54,7 +54,10 @@ def command(
 
         outcome = judge(
             store.trajectories(where),
-            [references.load(store, name, "*") for name in dict.fromkeys(names)],
+            [
+                references.load(store, settings.detection, name, "*")
+                for name in dict.fromkeys(names)
+            ],
             rule_pack(settings),
             subject_of(settings.subject),
             references.tests(settings.detection),

@@ -22,12 +22,13 @@ def command(config_path: Path | None, data: Path | None, as_json: bool) -> int:
     from telltale.client import opened
     from telltale.config import load
 
-    with opened(load(config_path, data)) as store:
+    settings = load(config_path, data)
+    with opened(settings) as store:
         found = store.verify()
         problems = list(found.problems)
         for info in store.baselines():
             try:
-                references.load(store, info.name, "*")
+                references.load(store, settings.detection, info.name, "*")
             except BaselineError as error:
                 problems.append(f"baseline {info.name}: {error}")
     if as_json:
