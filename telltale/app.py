@@ -164,7 +164,7 @@ class App:
 
     def _check_references(self) -> None:
         settings = self.settings
-        found = references.in_force(self.store, settings.detection, settings.data, self.labeller)
+        found = references.in_force(self.store, settings, self.labeller)
         for name in [key for key in self._problems if key.startswith("baseline ")]:
             del self._problems[name]
         for name, why in found.broken.items():

@@ -144,7 +144,7 @@ class Explainer:
 
     def _loaded(self, alert: Alert, info: BaselineInfo | None) -> Reference | None:
         if info is not None:
-            return references.load(self._store, self._settings.detection, info.name, "*")
+            return references.load(self._store, self._settings, info.name, "*")
         ceilings = self._settings.detection.ceilings
         if alert.reference == references.CEILINGS and ceilings:
             return references.declared(ceilings, self._settings.data, self._labeller)

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from contracts.baseline import BaselineInfo
 from contracts.errors import BaselineError
 from contracts.labels import CATEGORY_IDS
 from contracts.ports import Labeller, Registry
 from detectors.baseline import FitSettings, Reference, fit_baseline
 from detectors.sequential import Settings as TestSettings
-from telltale.config import DetectionConfig
+from telltale.config import DetectionConfig, Settings
 
 log = logging.getLogger("telltale.references")
 
@@ -33,18 +34,21 @@ def tests(detection: DetectionConfig) -> TestSettings:
     return TestSettings(arl=detection.arl, tau=detection.materiality)
 
 
-def load(registry: Registry, detection: DetectionConfig, name: str, active_for: str) -> Reference:
+def load(registry: Registry, settings: Settings, name: str, active_for: str) -> Reference:
     """The baseline `name`, verified against the registry's digest and, where keys are trusted, its
     signature. Raises `BaselineError`.
     """
     info = registry.baseline(name)
-    trusted = [bytes.fromhex(key) for key in detection.trusted_keys]
-    return Reference.load(Path(info.path), trusted, info.digest, active_for)
+    trusted = [bytes.fromhex(key) for key in settings.detection.trusted_keys]
+    return Reference.load(folder(settings, info), trusted, info.digest, active_for)
 
 
-def in_force(
-    registry: Registry, detection: DetectionConfig, data: Path, labeller: Labeller
-) -> InForce:
+def folder(settings: Settings, info: BaselineInfo) -> Path:
+    """Where a baseline's files are; the registry knows the folder's name, so data can be moved."""
+    return settings.data / FOLDER / Path(info.path).name
+
+
+def in_force(registry: Registry, settings: Settings, labeller: Labeller) -> InForce:
     """Everything that is promoted, and the ceilings for all subjects.
 
     A baseline that does not load is left out and named: the daemon goes on with the rest, is not
@@ -56,12 +60,13 @@ def in_force(
         if not info.active_for:
             continue
         try:
-            references.append(load(registry, detection, info.name, info.active_for))
+            references.append(load(registry, settings, info.name, info.active_for))
         except BaselineError as error:
             log.error("promoted baseline refused: %s", error)
             broken[info.name] = str(error)
-    if detection.ceilings:
-        references.append(declared(detection.ceilings, data, labeller))
+    ceilings = settings.detection.ceilings
+    if ceilings:
+        references.append(declared(ceilings, settings.data, labeller))
     return InForce(references, broken)
 
 

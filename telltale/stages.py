@@ -24,7 +24,7 @@ def stages(settings: Settings, store: Store, labeller: RulePack) -> Stages:
     """The production stages over `store`'s registry; also what `replay` runs."""
 
     def bench() -> DetectorBench:
-        found = references.in_force(store, settings.detection, settings.data, labeller)
+        found = references.in_force(store, settings, labeller)
         return DetectorBench(found.references, references.tests(settings.detection))
 
     def joiner() -> Sessions:

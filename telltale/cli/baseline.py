@@ -157,7 +157,7 @@ def show(
     settings = load(config_path, data)
     tests = references.tests(settings.detection)
     with opened(settings) as store:
-        reference = references.load(store, settings.detection, name, "*")
+        reference = references.load(store, settings, name, "*")
         info = store.baseline(name)
     if html_path is not None:
         html_path.write_text(html(reference, tests), encoding="utf-8")
@@ -191,7 +191,7 @@ def verify(name: str, config_path: Path | None, data: Path | None, as_json: bool
 
     settings = load(config_path, data)
     with opened(settings) as store:
-        reference = references.load(store, settings.detection, name, "*")
+        reference = references.load(store, settings, name, "*")
     if as_json:
         print_json({"name": name, "digest": reference.info.digest, "valid": True})
     else:
@@ -220,7 +220,7 @@ def compare(
         left, right = (
             {
                 each.stream: each
-                for each in lines(references.load(store, settings.detection, name, "*"), tests)
+                for each in lines(references.load(store, settings, name, "*"), tests)
             }
             for name in (first, second)
         )
@@ -263,6 +263,7 @@ def sign(name: str, key_path: Path, config_path: Path | None, data: Path | None)
 
     from contracts.errors import ConfigError
     from detectors import artefact
+    from telltale import references
     from telltale.admin import register
     from telltale.client import opened
     from telltale.config import load
@@ -276,7 +277,7 @@ def sign(name: str, key_path: Path, config_path: Path | None, data: Path | None)
     settings = load(config_path, data)
     with opened(settings) as store:
         info = store.baseline(name)
-        signer = artefact.sign(Path(info.path), key)
+        signer = artefact.sign(references.folder(settings, info), key)
         register(settings, store, replace(info, signed_by=signer))
     click.echo(f"{name}: signed by {signer}")
     return 0

@@ -65,9 +65,7 @@ def command(
     settings = load(config_path, data)
     with opened(settings) as store, progress("trajectories") as bar:
         task = bar.task_ids[0]
-        loaded = [
-            references.load(store, settings.detection, name, "*") for name in dict.fromkeys(names)
-        ]
+        loaded = [references.load(store, settings, name, "*") for name in dict.fromkeys(names)]
         tests = replace(references.tests(settings.detection), mode="gate", alpha=alpha)
         outcome = judge(
             store.trajectories(where),

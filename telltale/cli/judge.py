@@ -54,10 +54,7 @@ def command(
 
         outcome = judge(
             store.trajectories(where),
-            [
-                references.load(store, settings.detection, name, "*")
-                for name in dict.fromkeys(names)
-            ],
+            [references.load(store, settings, name, "*") for name in dict.fromkeys(names)],
             rule_pack(settings),
             subject_of(settings.subject),
             references.tests(settings.detection),

@@ -28,7 +28,7 @@ def command(config_path: Path | None, data: Path | None, as_json: bool) -> int:
         problems = list(found.problems)
         for info in store.baselines():
             try:
-                references.load(store, settings.detection, info.name, "*")
+                references.load(store, settings, info.name, "*")
             except BaselineError as error:
                 problems.append(f"baseline {info.name}: {error}")
     if as_json:
