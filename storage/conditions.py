@@ -1,5 +1,7 @@
 """Conditions over the view `trajectories`, as `--where` takes them."""
 
+import threading
+
 import duckdb
 
 from contracts.errors import BadCondition, QueryRefused
@@ -41,8 +43,38 @@ def check_condition(cursor: duckdb.DuckDBPyConnection, where: str) -> str:
     return where
 
 
-def bad_condition(where: str, error: duckdb.Error) -> BadCondition:
-    """The error for a condition that does not bind (an unknown column) or fails on a value."""
-    lines = str(error).splitlines()
-    said = [line for line in lines if line and not line.startswith(("LINE", " ", "\t"))]
-    return BadCondition(f"{where!r}: {' '.join(said[:2])[:400]}")
+def matching(
+    cursor: duckdb.DuckDBPyConnection, where: str, timeout_s: float, complete: bool = True
+) -> list[str]:
+    """Ids of trajectories that meet the condition, ordered by (ended_ns, trajectory_id).
+
+    `complete`: only those that are. Raises `BadCondition`, also past `timeout_s`: unlike SQL of
+    responders, a condition runs in this process.
+    """
+    condition = check_condition(cursor, where)
+    state = "state = 'complete' AND " if complete else ""
+    expired = threading.Event()
+
+    def stop() -> None:
+        expired.set()
+        cursor.interrupt()
+
+    watchdog = threading.Timer(timeout_s, stop)
+    watchdog.start()
+    try:
+        rows = cursor.execute(
+            f"SELECT trajectory_id FROM trajectories WHERE {state}(\n{condition}\n) "
+            "ORDER BY ended_ns, trajectory_id"
+        ).fetchall()
+    except duckdb.InterruptException as error:
+        if not expired.is_set():
+            raise  # the store is being reopened
+        raise BadCondition(f"{where!r}: it took longer than {timeout_s:g} s") from error
+    except USER_ERRORS as error:
+        # An unknown column does not bind; text compared with a number fails on a value.
+        lines = str(error).splitlines()
+        said = [line for line in lines if line and not line.startswith(("LINE", " ", "\t"))]
+        raise BadCondition(f"{where!r}: {' '.join(said[:2])[:400]}") from error
+    finally:
+        watchdog.cancel()
+    return [str(trajectory_id) for (trajectory_id,) in rows]

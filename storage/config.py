@@ -27,7 +27,7 @@ class StorageSettings(BaseModel):
     (RELIABILITY.md 2.2). `checkpoint_interval_s`: a log of any size is folded in after so long.
     `queue_size`: writes waiting for the writer before `Busy`. `min_free_mb`: free disk space below
     which commits are refused, because a full disk inside a checkpoint costs a reopen.
-    `retention_days`: 0 keeps everything.
+    `concurrent_queries`: child processes at once; others wait. `retention_days`: 0 keeps all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,5 +38,6 @@ class StorageSettings(BaseModel):
     checkpoint_interval_s: float = Field(default=300.0, gt=0)
     queue_size: int = Field(default=16, ge=1)
     min_free_mb: int = Field(default=64, ge=0)
+    concurrent_queries: int = Field(default=2, ge=1)
     retention_days: int = Field(default=0, ge=0)
     query: QueryLimits = QueryLimits()

@@ -9,7 +9,8 @@ import duckdb
 
 from contracts.errors import ConfigError, PermanentError, StoreUnavailable, TelltaleError
 from storage.config import StorageSettings
-from storage.migrations import Migration, apply
+from storage.migrations import Migration, apply, pending, schema
+from storage.snapshot import clone
 
 # Nothing is ever fetched or loaded at run time, and no Python variable is visible to SQL.
 CLOSED = {
@@ -30,7 +31,8 @@ def open_database(
     A write-ahead log that DuckDB refuses is kept beside the file as `*.corrupt-<ns>` and the file
     is opened without it: the rows of the log are lost here, the offsets with them, so Kafka is read
     again from before. Raises `ConfigError` if the file is not one that this version can open,
-    `StoreUnavailable` for errors of the disk.
+    `StoreUnavailable` for errors of the disk. A store of an older version is copied to
+    `*.before-<migration>` first; nobody but the operator deletes the copy.
     """
     quarantined: tuple[str, ...] = ()
     try:
@@ -50,9 +52,18 @@ def open_database(
         ((mode,),) = connection.execute("SELECT current_setting('fsync_mode')").fetchall()
         if str(mode).upper() == "NONE":
             raise ConfigError("data", "DuckDB's fsync_mode is NONE: commits would not be durable")
+        old = schema(connection)
+        if old and pending(old, migrations):
+            connection.execute("CHECKPOINT")
+            _keep_copy(path, f"{path.name}.before-{pending(old, migrations)[0].name}")
         if apply(connection, migrations, now_ns):
             # Replaying DDL from a log has had bugs; the log never holds any.
             connection.execute("CHECKPOINT")
+    except OSError as error:
+        connection.close()
+        raise ConfigError(
+            "data", f"no copy of {path} could be made before its schema changes: {error.strerror}"
+        ) from error
     except duckdb.Error as error:
         connection.close()
         raise unavailable(error) from error
@@ -71,6 +82,15 @@ def _connect(path: Path, settings: StorageSettings) -> duckdb.DuckDBPyConnection
             "threads": str(settings.threads),
         },
     )
+
+
+def _keep_copy(path: Path, name: str) -> None:
+    """A whole copy under that name; one of an earlier try is as good, for nothing was changed."""
+    copy, partial = path.with_name(name), path.with_name(name + ".partial")
+    if not copy.exists():
+        partial.unlink(missing_ok=True)
+        clone(path, partial, durable=True)
+        partial.rename(copy)
 
 
 def last_batch(path: Path) -> int:
@@ -93,8 +113,10 @@ def log_path(database: Path) -> Path:
 
 
 def _is_corrupt_log(path: Path, error: duckdb.Error) -> bool:
-    text = str(error).lower()
-    return log_path(path).exists() and ("wal" in text or "write-ahead" in text or "replay" in text)
+    """Whether DuckDB refused the log for its content; not for a lock or a disk that cannot read."""
+    text = str(error).replace(str(path.parent), "").lower()
+    refused = "corrupt wal" in text or "wal does not match" in text
+    return log_path(path).exists() and "replaying wal file" in text and refused
 
 
 def _set_logs_aside(path: Path, now_ns: int) -> tuple[str, ...]:

@@ -25,35 +25,49 @@ def shipped() -> tuple[Migration, ...]:
     return tuple(Migration(f.name.removesuffix(".sql"), f.read_text("utf-8")) for f in scripts)
 
 
-def apply(
-    connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migration], now_ns: int
-) -> tuple[str, ...]:
-    """Names of the migrations applied now; () where the file is up to date.
+def schema(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """Names of the migrations that made this file what it is; () for a new one."""
+    known = connection.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'data' AND table_name = 'migrations'"
+    ).fetchall()
+    if not known:
+        return ()
+    rows = connection.execute("SELECT name FROM data.migrations ORDER BY number").fetchall()
+    return tuple(str(name) for (name,) in rows)
 
-    A migration that fails leaves no trace, and those before it stay. Raises `ConfigError` where the
-    file has migrations that this version does not know, or knows in another order.
+
+def pending(done: Sequence[str], migrations: Sequence[Migration]) -> Sequence[Migration]:
+    """Those of `migrations` that a file with the schema `done` lacks.
+
+    Raises `ConfigError` where the file has migrations that this version does not know, or knows in
+    another order.
     """
-    connection.execute("CREATE SCHEMA IF NOT EXISTS data")
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS data.migrations "
-        "(number BIGINT NOT NULL, name VARCHAR NOT NULL, applied_at TIMESTAMPTZ_NS NOT NULL)"
-    )
-    done = [
-        str(name)
-        for (name,) in connection.execute(
-            "SELECT name FROM data.migrations ORDER BY number"
-        ).fetchall()
-    ]
     known = [migration.name for migration in migrations]
-    if done != known[: len(done)]:
+    if list(done) != known[: len(done)]:
         foreign = next((name for name in done if name not in known), done[-1])
         raise ConfigError(
             "data",
             f"the store was written by another version of Telltale (schema {foreign}); "
             "use that version or a newer one",
         )
+    return migrations[len(done) :]
+
+
+def apply(
+    connection: duckdb.DuckDBPyConnection, migrations: Sequence[Migration], now_ns: int
+) -> tuple[str, ...]:
+    """Names of the migrations applied now; () where the file is up to date.
+
+    A migration that fails leaves no trace, and those before it stay. Raises as `pending`.
+    """
+    connection.execute("CREATE SCHEMA IF NOT EXISTS data")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS data.migrations "
+        "(number BIGINT NOT NULL, name VARCHAR NOT NULL, applied_at TIMESTAMPTZ_NS NOT NULL)"
+    )
+    done = schema(connection)
     applied: list[str] = []
-    for number, migration in enumerate(migrations[len(done) :], start=len(done)):
+    for number, migration in enumerate(pending(done, migrations), start=len(done)):
         connection.execute("BEGIN")
         try:
             connection.execute(migration.sql)

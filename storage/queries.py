@@ -97,20 +97,6 @@ def open_trajectories(cursor: duckdb.DuckDBPyConnection, limit: int) -> list[str
     return [str(trajectory_id) for (trajectory_id,) in rows]
 
 
-def matching(cursor: duckdb.DuckDBPyConnection, condition: str, complete: bool = True) -> list[str]:
-    """Ids of trajectories, ordered by (ended_ns, trajectory_id).
-
-    `condition`: SQL over the view `trajectories`, checked by `storage.conditions`. `complete`: only
-    those that are.
-    """
-    state = "state = 'complete' AND " if complete else ""
-    rows = cursor.execute(
-        f"SELECT trajectory_id FROM trajectories WHERE {state}(\n{condition}\n) "
-        "ORDER BY ended_ns, trajectory_id"
-    ).fetchall()
-    return [str(trajectory_id) for (trajectory_id,) in rows]
-
-
 def trajectories(
     cursor: duckdb.DuckDBPyConnection, trajectory_ids: Sequence[str], with_calls: bool
 ) -> list[Trajectory]:

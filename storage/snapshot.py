@@ -108,15 +108,29 @@ class Snapshots:
         shutil.rmtree(path.parent, ignore_errors=True)
 
 
-def clone(source: Path, target: Path) -> None:
-    """Copy a file, sharing its blocks where the filesystem can. Raises `OSError`."""
+def clone(source: Path, target: Path, durable: bool = False) -> None:
+    """Copy a file to a new one, sharing its blocks where the filesystem can.
+
+    `durable`: on the disk when this returns. Raises `OSError`, `FileExistsError` where `target` is
+    there; a copy that failed is deleted.
+    """
     with source.open("rb") as read, target.open("xb") as write:
         try:
-            fcntl.ioctl(write.fileno(), FICLONE, read.fileno())
-        except OSError:
-            left = os.fstat(read.fileno()).st_size
-            while left > 0:
-                copied = os.copy_file_range(read.fileno(), write.fileno(), left)
-                if not copied:
-                    break
-                left -= copied
+            try:
+                fcntl.ioctl(write.fileno(), FICLONE, read.fileno())
+            except OSError:
+                _copy(read.fileno(), write.fileno())
+            if durable:
+                os.fsync(write.fileno())
+        except BaseException:
+            target.unlink()
+            raise
+
+
+def _copy(read: int, write: int) -> None:
+    left = os.fstat(read).st_size
+    while left > 0:
+        copied = os.copy_file_range(read, write, left)
+        if not copied:
+            return
+        left -= copied

@@ -1,6 +1,7 @@
 """The trajectory store: one DuckDB file, one writer thread, readers on cursors beside it."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,14 +12,14 @@ import pyarrow as pa
 
 from contracts.baseline import BaselineInfo, LineageEntry
 from contracts.clock import Clock
-from contracts.errors import BadCondition, ConfigError, StoreUnavailable
+from contracts.errors import BadCondition, Busy, ConfigError, StoreUnavailable
 from contracts.ports import Changes, Restored
 from contracts.record import Partition, Position
 from contracts.trajectory import Trajectory
 from contracts.verdict import Alert
 from storage import changes as batches
 from storage import landlock, queries, registry, retention
-from storage.conditions import USER_ERRORS, bad_condition, check_condition
+from storage.conditions import matching
 from storage.config import QueryLimits, StorageSettings
 from storage.database import last_batch
 from storage.engine import Engine
@@ -58,6 +59,7 @@ class Store:
         self._settings = settings or StorageSettings()
         self._opened_ns = (clock.now_ns(), clock.monotonic_ns())
         self._places = Places()
+        self._slots = threading.BoundedSemaphore(self._settings.concurrent_queries)
         self._folder = DataFolder(folder, wait_s)
         try:
             self._engine = Engine(self._folder, clock, self._settings)
@@ -135,11 +137,7 @@ class Store:
         """
 
         def match(cursor: duckdb.DuckDBPyConnection) -> list[str]:
-            condition = check_condition(cursor, where)
-            try:
-                return queries.matching(cursor, condition)
-            except USER_ERRORS as error:
-                raise bad_condition(where, error) from error
+            return matching(cursor, where, self._settings.query.timeout_s)
 
         return self._pages(self._engine.read(match), with_calls)
 
@@ -161,10 +159,17 @@ class Store:
         """The result of one SELECT over the public views, from a copy that may be some seconds old
         (`storage.snapshot`), run in a disposable child process.
 
-        Raises `QueryRefused` for any other SQL, errors in it, and results past `limits`.
+        Raises `QueryRefused` for any other SQL, errors in it, and results past `limits`; `Busy`
+        where others took all places for the whole time limit.
         """
-        with self._snapshots.latest() as copy:
-            return run_query(copy, sql, limits or self._settings.query)
+        limits = limits or self._settings.query
+        if not self._slots.acquire(timeout=limits.timeout_s):
+            raise Busy(f"{self._settings.concurrent_queries} queries are running already")
+        try:
+            with self._snapshots.latest() as copy:
+                return run_query(copy, sql, limits)
+        finally:
+            self._slots.release()
 
     def close(self) -> None:
         """Finish queued writes, checkpoint, let go of the folder. Idempotent."""
@@ -218,11 +223,8 @@ class Store:
             raise BadCondition("to forget everything, say so: --where true")
 
         def delete(connection: duckdb.DuckDBPyConnection) -> Receipt:
-            condition = check_condition(connection, where)
-            try:
-                doomed = queries.matching(connection, condition, complete=False)
-            except USER_ERRORS as error:
-                raise bad_condition(where, error) from error
+            limit_s = self._settings.query.timeout_s
+            doomed = matching(connection, where, limit_s, complete=False)
             return retention.delete(connection, doomed, reason, self._clock.now_ns())
 
         return self._engine.write(delete)
@@ -240,7 +242,7 @@ class Store:
         least = self.totals()["batch"]
         try:
             with self._engine.unchanged():
-                clone(self._folder.database, path)
+                clone(self._folder.database, path, durable=True)
         except OSError as error:
             raise ConfigError("output", f"{path} cannot be written: {error.strerror}") from error
         if last_batch(path) < least:

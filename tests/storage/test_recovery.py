@@ -18,6 +18,7 @@ from contracts.record import Partition, Position
 from contracts.testing import ManualClock, Spans
 from contracts.trajectory import Trajectory
 from storage.config import StorageSettings
+from storage.database import open_database
 from storage.engine import LOG_TOPIC
 from storage.migrations import Migration, apply, shipped
 from storage.runner import query_file
@@ -281,6 +282,38 @@ def test_migrations_run_once_and_one_that_fails_half_way_leaves_no_trace() -> No
     assert tables(connection) == {"one", "two"}
     rows = connection.execute("SELECT name, epoch_ns(applied_at) FROM data.migrations").fetchall()
     assert rows == [("0001_one", 5), ("0002_two", 8)]
+
+
+def test_an_old_store_is_copied_before_its_schema_changes(tmp_path: Path) -> None:
+    path, settings = tmp_path / "telltale.duckdb", StorageSettings()
+    open_database(path, settings, [ONE], 5)[0].close()
+    assert list(tmp_path.glob("*.before-*")) == []
+    connection, _ = open_database(path, settings, [ONE, TWO_RIGHT], 6)
+    assert tables(connection) == {"one", "two"}
+    connection.close()
+    (copy,) = tmp_path.glob("*.before-0002_two")
+    assert tables(duckdb.connect(str(copy), read_only=True)) == {"one"}
+
+
+def test_only_a_log_refused_for_its_content_is_set_aside(tmp_path: Path) -> None:
+    """The name of a folder, a lock or a bad disk must not cost the log of a whole store."""
+    folder = tmp_path / "replaying wal file corrupt wal"
+    log = crash(folder, 3)
+    script = "import duckdb, sys, time; c = duckdb.connect(sys.argv[1]); print(1); time.sleep(60)"
+    other = subprocess.Popen(
+        [sys.executable, "-uc", script, str(folder / "telltale.duckdb")], stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None
+    other.stdout.readline()
+    try:
+        with pytest.raises(ConfigError, match="open in another process"):
+            Store(folder, ManualClock())
+        assert log.exists()
+        assert list(folder.glob("*.corrupt-*")) == []
+    finally:
+        other.kill()
+        other.wait()
+        other.stdout.close()
 
 
 def test_a_file_of_another_version_is_refused() -> None:

@@ -10,6 +10,7 @@ from contracts.labels import Action, Labels, Opportunity
 from contracts.ports import Changes
 from contracts.testing import ManualClock, Spans, call
 from contracts.trajectory import Trajectory
+from storage.config import QueryLimits, StorageSettings
 from storage.store import Store
 
 
@@ -132,6 +133,16 @@ def test_a_condition_is_one_expression_over_the_views(store: Store, where: str, 
     store.commit(Changes(trajectories=[trajectory("a")]))
     with pytest.raises(BadCondition, match=said.replace(".", r"\.")):
         store.trajectories(where)
+
+
+def test_a_condition_that_takes_too_long_is_stopped(tmp_path: Path, clock: ManualClock) -> None:
+    store = Store(tmp_path, clock, StorageSettings(query=QueryLimits(timeout_s=0.3)))
+    store.commit(Changes(trajectories=[trajectory(f"{i}") for i in range(500)]))
+    endless = "(SELECT sum(sqrt(a.range + b.range)) FROM range(1000000) a, range(1000000) b) > 0"
+    with pytest.raises(BadCondition, match=r"longer than 0\.3 s"):
+        store.trajectories(endless)
+    assert len(list(store.trajectories(""))) == 500
+    store.close()
 
 
 @pytest.mark.parametrize(
