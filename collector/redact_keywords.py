@@ -50,7 +50,7 @@ _TOKEN_VALUE = "|".join(
     [f"{_NO_DIGIT}{{{n}}}[0-9]{_OF_TOKEN}{{{7 - n}}}" for n in range(7)]
     + [f"{_NO_DIGIT}{{7,15}}[0-9]", f"{_NO_DIGIT}{{16}}"]
 )
-_CLOSING = r"""(?:\\*["'`]|[\])])?"""
+_CLOSING = r"""(?:[\])]|%5D)?(?:\\*["'`])?"""
 _TIGHT = "(?P<tight>[=>])"
 _LOOSE = r"(?:[ \t]*(?::=|=>|==|=|:|\\u003[ad])[ \t]*|[ \t](?:is|was)[ \t])"
 _OPENING = r"""(?P<opening>\\*["'`])"""
@@ -103,7 +103,7 @@ _BARE = re.compile(rb"[^\s\"'`\\,;&<>|\0]{1,1024}")
 _QUOTED_MOST = 1024
 _HARMLESS = re.compile(
     rb"(?:(?:^s?|[_-]|(?<=[a-z])(?=[A-Z]))(?:(?i:name|id|ids|type|kind|counts?|path|files?|folder|dir|"
-    rb"ur[il]s?|arn|refs?|version|length|len|size|limit|budget|usage|used|expir\w*|ttl|policy|field|"
+    rb"ur[il]s?|arn|refs?|version|length|len|size|limit|budget|usage|used|expir\w*|ttl|policy|"
     rb"label|ring|manager|cost|price|rate|index|offset|stores?|scopes?|endpoint|provider|mount|class|"
     rb"prefix|suffix|format|algorithm|alg|rotation|required|enabled|exists|valid|status|error|mask|"
     rb"pattern|regex|hint|per_\w+|position|ratio))|^(?i:i[sz]\w*|ar(?:y|iat|ies)|less|protected|ed|ly))$"
@@ -128,7 +128,7 @@ _KEY = re.compile(
     r"(?:^|[^a-z])(?:[a-z]{0,24}(?:pass(?:word|wd|phrase|code)|pwd)|(?:[a-z0-9]{0,24})(?:secret|token)"
     r"|[a-z]{0,24}(?:api|access|account|private|auth|encryption|signing|master|session|license|"
     r"shared|storage|subscription|secret)[ _.-]?key|credentials?|(?:proxy[_-]?)?authorization|"
-    r"(?:set[_-]?)?cookie)(?:[_.-]?(?:value|hash|plain|text|base64|b64))?$"
+    r"(?:set[_-]?)?cookie)(?:[_.-]?(?:value|hash|plain|text|base64|b64|field|input))?$"
 )
 
 
