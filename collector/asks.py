@@ -147,7 +147,7 @@ class _Asks:
             for ask in left
             if ask.fact.start_ns <= limit
             and same_arguments(ask.arguments, run.arguments)
-            and all(match_name(name) != match_name(run.tool) for name, _ in ask.fact.offered)
+            and all(match_name(name) != match_name(run.tool) for name, *_ in ask.fact.offered)
         ]
         if len(same) == 1:
             run.tool = same[0].tool

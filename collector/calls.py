@@ -122,7 +122,8 @@ class _Resolver:
                 if not draft.description:
                     wanted = match_name(draft.tool)
                     draft.description = next(
-                        (told for name, told in chat.offered if match_name(name) == wanted), ""
+                        (one.description for one in chat.offered if match_name(one.name) == wanted),
+                        "",
                     )
 
     def _handed_by(self, agent: str, fact: Fact) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from collector.facts import Fact
 from collector.messages import Answer
+from collector.tool_definitions import Offered
 from collector.values import same_arguments
 from contracts.span import Value
 from contracts.trajectory import ArgumentsState
@@ -44,7 +45,8 @@ class Draft:
     model: str = ""
     version: str = ""
     user: str = ""
-    offered: tuple[tuple[str, str], ...] = ()
+    offered: Offered = ()
+    required: tuple[str, ...] = ()
     answer: Answer | None = None
     stopped: bool = False
     step_error: str = ""

@@ -1,5 +1,7 @@
 """Executions: the tool spans of a trace, each call once, with what other spans report of it."""
 
+import re
+
 from collector import identity
 from collector.drafts import Draft, better, compatible
 from collector.facts import Fact
@@ -24,6 +26,7 @@ class Executions:
         for fact in self.tree.facts:
             if fact.kind != "tool":
                 continue
+            deferred = _deferred(fact)
             draft = Draft(
                 fact=fact,
                 place=(fact.start_ns, 0, fact.span_id, 0),
@@ -31,15 +34,16 @@ class Executions:
                 call_id=fact.call_id,
                 arguments=fact.arguments,
                 arguments_state=fact.arguments_state,
-                executed=not _deferred(fact.decision),
+                executed=not deferred,
                 loose=fact.arguments_loose,
                 result=fact.result,
                 has_result=fact.has_result,
-                failed=fact.failed,
+                failed=fact.failed and not deferred,
                 error=fact.error,
                 error_type=fact.error_type,
                 decision=fact.decision,
                 description=fact.description,
+                required=fact.required,
                 end_ns=fact.end_ns,
             )
             twin = self._nested_in(fact) or self.by_id.get(fact.call_id) or self._sibling_of(fact)
@@ -127,6 +131,11 @@ class Executions:
                 draft.arguments, draft.arguments_state = fact.arguments, fact.arguments_state
 
 
-def _deferred(decision: str) -> bool:
-    lowered = decision.lower()
-    return "approvalrequired" in lowered or "deferred" in lowered or lowered == "pending"
+_DEFERRED = re.compile(
+    r"approvalrequired|deferred|^pending$|interrupt$|interrupted?exception", re.I
+)
+
+
+def _deferred(fact: Fact) -> bool:
+    """Whether the call was put off for someone's decision: the span ended without running it."""
+    return any(_DEFERRED.search(word) for word in (fact.decision, fact.error_type) if word)

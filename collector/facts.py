@@ -5,6 +5,7 @@ from typing import cast
 
 from collector.dialects import Kind
 from collector.messages import Answer, Ask
+from collector.tool_definitions import Offered, Tool
 from contracts.span import Value
 from contracts.trajectory import ArgumentsState
 
@@ -17,6 +18,7 @@ class Fact:
     """What one span or log record says. "" and None where it says nothing. Never changed once made;
     not frozen, as a frozen one takes three times as long to make.
 
+    `required`: parameters the tool must be given, of a failed call.
     `arguments_loose`: they are the span's input, not declared as arguments.
     `failed`: the span reports a failure. `has_result`: a result was recorded, even an empty one.
     `agent`: explicit name; `label`: a name drawn from the span's name. `history`: asks and answers
@@ -61,7 +63,8 @@ class Fact:
     asks: tuple[Ask, ...] = ()
     answers: tuple[Answer, ...] = ()
     history: tuple[Ask, ...] = ()
-    offered: tuple[tuple[str, str], ...] = ()
+    offered: Offered = ()
+    required: tuple[str, ...] = ()
 
     def row(self) -> list[object]:
         """As a JSON list, in field order."""
@@ -79,12 +82,20 @@ class Fact:
         taken["asks"] = tuple(Ask(*ask) for ask in _rows(taken["asks"]))  # type: ignore[arg-type]
         taken["answers"] = tuple(Answer(*answer) for answer in _rows(taken["answers"]))  # type: ignore[arg-type]
         taken["history"] = tuple(Ask(*ask) for ask in _rows(taken["history"]))  # type: ignore[arg-type]
-        taken["offered"] = tuple((str(a), str(b)) for a, b in _rows(taken["offered"]))
+        taken["offered"] = tuple(
+            Tool(str(name), str(told), _texts(needed))
+            for name, told, needed in _rows(taken["offered"])
+        )
+        taken["required"] = _texts(taken["required"])
         return Fact(**taken)  # type: ignore[arg-type]  # written by `row`
 
 
 _NAMES = tuple(one.name for one in fields(Fact))
 _NESTED = tuple(_NAMES.index(name) for name in ("asks", "answers", "history", "offered"))
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, cast("list[str]", value))) if isinstance(value, list) else ()
 
 
 def _rows(value: object) -> list[list[Value]]:

@@ -1,12 +1,22 @@
-"""Names and descriptions of the tools that a model call was offered, whatever their shape."""
+"""The tools that a model call was offered, whatever the shape of their definitions."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
-from collector.values import decode
+from collector.values import decode, text_of
 from contracts.span import Value
 
-Offered = tuple[tuple[str, str], ...]
-"""(name, description) of each tool, sorted."""
+
+class Tool(NamedTuple):
+    """A tool as a model sees it. `required`: parameters it must be given."""
+
+    name: str
+    description: str = ""
+    required: tuple[str, ...] = ()
+
+
+Offered = tuple[Tool, ...]
+"""Tools sorted by name."""
 
 
 @lru_cache(maxsize=512)
@@ -16,13 +26,28 @@ def offered_in_text(text: str) -> Offered:
 
 
 def offered(value: Value) -> Offered:
-    """(name, description) of each tool in a definition list of any vendor's shape, sorted."""
-    found: dict[str, str] = {}
+    """The tools of a definition list of any vendor's shape."""
+    found: dict[str, Tool] = {}
     _collect_tools(value, found, 0)
-    return tuple(sorted(found.items()))
+    return tuple(sorted(found.values()))
 
 
-def _collect_tools(value: Value, found: dict[str, str], depth: int) -> None:
+def required(schema: Value) -> tuple[str, ...]:
+    """The parameters that a JSON schema of a tool's parameters requires, () where it is none."""
+    value = decode(schema)
+    if not isinstance(value, dict):
+        return ()
+    names = value.get("required")
+    if isinstance(names, list):
+        # CrewAI writes the names as Python reprs, quotes and all.
+        return tuple(sorted({text for name in names if (text := text_of(name))}))
+    return required(value["json"]) if "json" in value else ()
+
+
+_SCHEMAS = ("parameters", "input_schema", "inputSchema", "parameters_json_schema", "schema")
+
+
+def _collect_tools(value: Value, found: dict[str, Tool], depth: int) -> None:
     if depth > 6 or len(found) > 500:
         return
     if isinstance(value, str):
@@ -31,7 +56,7 @@ def _collect_tools(value: Value, found: dict[str, str], depth: int) -> None:
             if not isinstance(inner, str):
                 _collect_tools(inner, found, depth + 1)
         elif depth and value and " " not in value and len(value) < 100:
-            found.setdefault(value, "")
+            found.setdefault(value, Tool(value))
         return
     if isinstance(value, list):
         for item in value:
@@ -42,7 +67,14 @@ def _collect_tools(value: Value, found: dict[str, str], depth: int) -> None:
     name = value.get("name")
     if isinstance(name, str) and name:
         told = value.get("description")
-        found.setdefault(name, told[:500] if isinstance(told, str) else "")
+        found.setdefault(
+            name,
+            Tool(
+                name,
+                told[:500] if isinstance(told, str) else "",
+                next((required(value[key]) for key in _SCHEMAS if key in value), ()),
+            ),
+        )
         return
     for key in (
         "function",

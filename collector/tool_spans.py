@@ -8,6 +8,7 @@ from collector.dialects import Field
 from collector.facts import TEXT_CHARACTERS
 from collector.kinds import HANDOFF
 from collector.reading import Reading
+from collector.tool_definitions import required
 from collector.values import (
     arguments,
     decode,
@@ -56,6 +57,7 @@ def tool_fields(reading: Reading) -> dict[str, object]:
         "result": result(raw_result),
         "has_result": raw_result is not None,
         "failed": failed,
+        "required": _required(reading) if failed else (),
         "error": error[:TEXT_CHARACTERS],
         "error_type": error_type,
         "decision": reading.text(Field.DECISION) or _status(reading),
@@ -166,6 +168,14 @@ def _status(reading: Reading) -> str:
     """A status that is a refusal, "" for any other."""
     told = reading.text(Field.ERROR)
     return told if _REFUSED.search(told) else ""
+
+
+def _required(reading: Reading) -> tuple[str, ...]:
+    for name in ("tool.parameters", "tool.json_schema", "gen_ai.tool.json_schema"):
+        needed = required(reading.attributes.get(name))
+        if needed:
+            return needed
+    return ()
 
 
 def _delegate(given: Value) -> str:

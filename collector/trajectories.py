@@ -12,6 +12,7 @@ from collector.outcomes import flat, outcome_of_failure, refusal, says_failed, s
 from collector.values import text_of
 from contracts.trajectory import Call, Outcome, Trajectory
 
+_SENTENCE = re.compile(r"[.;\n]")
 _DENIES = re.compile(r"den(?:y|ied)|reject|block|refus|disallow|cancel|forbid|^false$|^no$", re.I)
 
 CALLS_WITH_NOTHING = 3
@@ -123,6 +124,8 @@ def _call(
     if answer is None:
         answer = draft.answer
     outcome, error = _outcome(draft, answer, has_spans)
+    if outcome in ("error", "denied") and _lacks_required(draft) and not draft.decision:
+        outcome = "invalid_arguments"
     result = draft.result
     if not draft.has_result and answer is not None:
         result = answer.content
@@ -154,8 +157,20 @@ def _call(
         source=fact.source,
         received_ns=fact.received_ns,
         tool_description=draft.description,
-        tools_offered=tuple(name for name, _ in draft.offered),
+        tools_offered=tuple(one.name for one in draft.offered),
     )
+
+
+def _lacks_required(draft: Draft) -> bool:
+    """Whether a call that failed lacked a parameter that its tool requires."""
+    given = draft.arguments
+    if not isinstance(given, dict):
+        return False
+    needed = draft.required
+    if not needed:
+        wanted = match_name(draft.tool)
+        needed = next((one.required for one in draft.offered if match_name(one.name) == wanted), ())
+    return any(name not in given for name in needed)
 
 
 def _outcome(draft: Draft, answer: Answer | None, has_spans: bool) -> tuple[Outcome, str]:
@@ -196,7 +211,7 @@ def _outcome_of_ask(
 ) -> tuple[Outcome, str]:
     """The outcome of a call without a span of its own (CONVENTIONS 0.5)."""
     wanted = match_name(draft.tool)
-    missing = bool(draft.offered) and all(match_name(name) != wanted for name, _ in draft.offered)
+    missing = bool(draft.offered) and all(match_name(name) != wanted for name, *_ in draft.offered)
     if answer is None:
         if draft.provider:
             return "ok", ""
@@ -205,6 +220,9 @@ def _outcome_of_ask(
             return told, draft.step_error
         return ("unknown_tool", "") if missing else ("unknown", "")
     refused = refusal(words, tool=draft.tool, loose=has_spans or bool(answer.failed))
+    if not refused and isinstance(answer.content, str):
+        # Where only models speak, the first words of an answer that is text must do.
+        refused = refusal(_SENTENCE.split(words, 1)[0], tool=draft.tool, loose=True)
     if refused:
         return refused, words
     if missing and not draft.provider:
