@@ -18,6 +18,7 @@ import pytest
 from collector.config import KafkaConfig
 from collector.kafka import KafkaSource
 from collector.kafka_client import Cluster, Feed, Topic
+from collector.otlp import decode
 from contracts.clock import SystemClock
 from contracts.errors import SourceUnavailable
 from contracts.record import Gap, Partition, Position, Record
@@ -555,3 +556,23 @@ def test_a_partition_without_a_leader_stalls_alone(
     assert [r.payload for r in collect(source, 1)] == [b"1"]
     wait_for(lambda: not source.stalled)
     assert not source.gaps()
+
+
+@pytest.mark.shared
+def test_captured_payloads_come_through_kafka_as_they_were_sent(
+    kafka_broker: str, topic: str, admin: Any, open_source: Open, shared: Path
+) -> None:
+    """Protobuf and JSON mixed in 4 partitions, zstd, as the Collector's exporter writes them."""
+    create(admin, topic, 4)
+    files = [f for f in sorted((shared / "spans").glob("*/*/*.*")) if ".logs." not in f.name]
+    payloads = [f.read_bytes() for f in files if f.suffix in {".binpb", ".json"}]
+    produce(
+        kafka_broker, topic, payloads, compression_type="zstd", max_request_size=8 * 1024 * 1024
+    )
+    records = collect(open_source(), len(payloads))
+    assert len(records) == len(payloads)
+    through = {span.digest for decoded in decode(records) for span in decoded.spans}
+    direct = decode([replace(records[0], payload=payload) for payload in payloads])
+    assert through == {span.digest for decoded in direct for span in decoded.spans}
+    assert len(through) > 4000
+    assert not any(decoded.rejected for decoded in direct)
