@@ -112,7 +112,7 @@ def main() -> int:
     options = parser.parse_args()
     only = {part.strip() for part in options.only.split(",") if part.strip()}
     folder, pack = Folder(options.folder), RulePack.load()
-    settings = TrainSettings(recurrent_from=0)
+    settings = TrainSettings(recurrent_from=0, recurrent_trial=False)
     every: list[Row] = []
     if not options.json:
         print(f"{'source':16} {'rung':10} {'gain':>8}    error   {'O/E':>5}   {'bins':14} streams")

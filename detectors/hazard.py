@@ -5,7 +5,8 @@ One interface for every rung of the ladder, computed with numpy alone, one recur
     rate       one logit per stream
     table      one logit per stream and context (`features.TABLE_SLOTS`)
     loglinear  hashed log-linear model over all slots
-    recurrent  the log-linear logit plus a linear read-out of a GRU's state before the call
+    recurrent  the log-linear logit plus a linear read-out of a GRU's state before the call; not for
+               the track `orders`, which is conditional on the role alone (`detectors.features`)
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.errors import BaselineError
-from detectors.features import BUCKETS, SLOTS, STREAMS, TABLE_SLOTS, Encoded
+from detectors.features import BUCKETS, ORDERS, SLOTS, STREAMS, TABLE_SLOTS, Encoded
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
@@ -82,7 +83,8 @@ class Hazard:
         logit = logit + tensors["weights"][stream[:, None], encoded.features].sum(axis=1)
         if self.rung == "recurrent":
             state = _states(tensors, encoded.tokens)[encoded.step]
-            logit = logit + (tensors["readout"][stream] * state).sum(axis=1)
+            residual = (tensors["readout"][stream] * state).sum(axis=1)
+            logit = logit + np.where(stream == ORDERS, 0.0, residual)
         return logit
 
 

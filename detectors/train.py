@@ -39,8 +39,9 @@ Progress = Callable[[str, float], None]
 class TrainSettings:
     """`folds` of the cross-fit. `penalties`: L2 strengths tried, on at most `tuned_on`
     trajectories. `rungs` that compete. `recurrent_from`: trajectories below which the sequence
-    model is not tried. `shrink`: opportunities that a stream's rate is worth in a cell of the
-    table. `fewest_events`: of a stream for it to have a say in the choice of the rung.
+    model is not tried; `recurrent_trial`: it must win on a small split before it is cross-fitted.
+    `shrink`: opportunities that a stream's rate is worth in a cell of the table. `fewest_events`:
+    of a stream for it to have a say in the choice of the rung.
     """
 
     folds: int = 4
@@ -48,6 +49,7 @@ class TrainSettings:
     tuned_on: int = 2_000
     rungs: tuple[Rung, ...] = RUNGS
     recurrent_from: int = 1_000
+    recurrent_trial: bool = True
     recurrent_epochs: int = 30
     shrink: float = 8.0
     seed: int = 0
@@ -90,7 +92,9 @@ def fit(encoded: Sequence[Encoded], settings: TrainSettings, progress: Progress)
     kept = [[i for i in order if fold[i] != number] for number in range(settings.folds)]
     penalty = _penalty([encoded[i] for i in order], settings, progress)
     rungs: list[Rung] = [rung for rung in RUNGS if rung in settings.rungs]
-    if len(encoded) < settings.recurrent_from and "recurrent" in rungs:
+    if "recurrent" in rungs and not _promising(
+        [encoded[i] for i in order], settings, penalty, progress
+    ):
         rungs.remove("recurrent")
     per_rung: dict[Rung, list[Floats]] = {}
     for place, rung in enumerate(rungs):
@@ -136,17 +140,43 @@ def _simplest(rungs: Sequence[Rung], scores: dict[Rung, Floats]) -> Rung:
     return best
 
 
+def _promising(
+    encoded: Sequence[Encoded], settings: TrainSettings, penalty: float, progress: Progress
+) -> bool:
+    """Whether the sequence model is worth its cross-fit: it is tried on a split of `tuned_on`
+    trajectories first, and must beat the log-linear rung by a standard error there.
+    """
+    if len(encoded) < settings.recurrent_from:
+        return False
+    if not settings.recurrent_trial:
+        return True
+    progress("sequence model, trial", 0.0)
+    kept, held = _split(encoded, settings)
+    telling = _telling(encoded, settings.fewest_events)
+    scores: dict[Rung, Floats] = {}
+    for rung in ("loglinear", "recurrent"):
+        model = fit_rung(rung, kept, settings, penalty)
+        scores[rung] = log_likelihood([model(each) for each in held], held, telling)
+    return _simplest(("loglinear", "recurrent"), scores) == "recurrent"
+
+
+def _split(
+    encoded: Sequence[Encoded], settings: TrainSettings
+) -> tuple[list[Encoded], list[Encoded]]:
+    """Two halves of at most `tuned_on` trajectories."""
+    some = encoded[:: max(1, math.ceil(len(encoded) / settings.tuned_on))]
+    first = folds_of(some, 2) == 0
+    return (
+        [each for each, mine in zip(some, first, strict=True) if mine],
+        [each for each, mine in zip(some, first, strict=True) if not mine],
+    )
+
+
 def _penalty(encoded: Sequence[Encoded], settings: TrainSettings, progress: Progress) -> float:
     """The L2 strength with the best held-out likelihood on a split of at most `tuned_on`."""
     if len(settings.penalties) == 1 or "loglinear" not in settings.rungs:
         return settings.penalties[0]
-    some = encoded[:: max(1, math.ceil(len(encoded) / settings.tuned_on))]
-    fold = folds_of(some, settings.folds)
-    half = settings.folds // 2
-    kept = [each for each, number in zip(some, fold, strict=True) if number >= half]
-    held = [each for each, number in zip(some, fold, strict=True) if number < half]
-    if not kept or not held:
-        return settings.penalties[-1]
+    kept, held = _split(encoded, settings)
 
     def score(penalty: float) -> float:
         progress(f"penalty {penalty:g}", 0.0)

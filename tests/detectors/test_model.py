@@ -151,13 +151,15 @@ def test_numpy_computes_the_same_as_torch() -> None:
     encoded = simulated(1, "slot")[0]
     tokens = rng.integers(0, BUCKETS, encoded.tokens.shape)
     encoded = Encoded(
-        "t", "r", np.full(6, ORDERS), encoded.step, encoded.taken, encoded.after_error,
+        "t", "r", np.array([0, 1, 2, 3, 4, ORDERS]), encoded.step, encoded.taken, encoded.after_error,
         encoded.first, encoded.visible, encoded.features, tokens, 0.0,
     )  # fmt: skip
     step = torch.arange(6)
-    want = module(torch.from_numpy(tokens)[None], step * 0, step, step * 0 + ORDERS)
+    want = module(torch.from_numpy(tokens)[None], step * 0, step, torch.from_numpy(encoded.stream))
     assert hazard.logits(encoded) == pytest.approx(want.detach().numpy(), abs=1e-5)
     assert hazard.logits(encoded)[0] == 0.0
+    assert hazard.logits(encoded)[5] == 0.0
+    assert hazard.logits(encoded)[4] != 0.0
     assert module.gru.hidden_size == WIDTH
 
 
