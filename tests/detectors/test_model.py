@@ -151,7 +151,8 @@ def test_numpy_computes_the_same_as_torch() -> None:
     encoded = simulated(1, "slot")[0]
     tokens = rng.integers(0, BUCKETS, encoded.tokens.shape)
     encoded = Encoded(
-        "t", "r", np.array([0, 1, 2, 3, 4, ORDERS]), encoded.step, encoded.taken, encoded.after_error,
+        "t", "r", np.array([0, 1, 2, 3, 4, ORDERS]), encoded.step, encoded.taken,
+        encoded.after_error,
         encoded.first, encoded.visible, encoded.features, tokens, 0.0,
     )  # fmt: skip
     step = torch.arange(6)
