@@ -10,7 +10,7 @@ from contracts.ports import Decode
 from contracts.record import Decoded, Record
 
 
-class CommittingPipeline:
+class Pipeline:
     """Polls an inbox as the daemon's loop does, and acknowledges what it decoded.
 
     While `may_commit` is clear it holds what it polled. With `refuses` set it gives records back.
@@ -71,8 +71,8 @@ def inbox() -> OtlpInbox:
 
 
 @pytest.fixture(scope="module")
-def running_pipeline(inbox: OtlpInbox) -> Iterator[CommittingPipeline]:
-    made = CommittingPipeline(inbox)
+def running_pipeline(inbox: OtlpInbox) -> Iterator[Pipeline]:
+    made = Pipeline(inbox)
     made.start()
     yield made
     made.stop()
@@ -80,7 +80,7 @@ def running_pipeline(inbox: OtlpInbox) -> Iterator[CommittingPipeline]:
 
 
 @pytest.fixture
-def pipeline(running_pipeline: CommittingPipeline) -> CommittingPipeline:
+def pipeline(running_pipeline: Pipeline) -> Pipeline:
     """The running one, as new: a server takes a fifth of a second to stop, so it is shared."""
     running_pipeline.reset()
     return running_pipeline

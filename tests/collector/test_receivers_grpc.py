@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import grpc
 import pytest
@@ -23,30 +23,13 @@ from collector.otlp import decode
 from collector.otlp_grpc import GrpcReceiver
 from collector.receiver_limits import ReceiverLimits
 from contracts.errors import ConfigError
-from contracts.record import Decoded, Record
 from contracts.testing import ManualClock
+
+if TYPE_CHECKING:
+    from tests.collector.conftest import Pipeline
 
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-
-
-class Gate(Protocol):
-    def set(self) -> None: ...
-
-    def clear(self) -> None: ...
-
-
-class Pipeline(Protocol):
-    """What of the fixture is used here."""
-
-    records: list[Record]
-    decoded: list[Decoded]
-    refuses: bool
-
-    @property
-    def may_commit(self) -> Gate: ...
-
-    def span_names(self) -> list[str]: ...
 
 
 def export(
@@ -95,7 +78,7 @@ def receiver(inbox: OtlpInbox) -> Iterator[GrpcReceiver]:
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
-def test_spans(receiver: GrpcReceiver, pipeline: Pipeline, compression: grpc.Compression) -> None:
+def test_spans(receiver: GrpcReceiver, pipeline: "Pipeline", compression: grpc.Compression) -> None:
     answer = export(receiver, request("a", "b").SerializeToString(), compression=compression)
     assert ExportTraceServiceResponse.FromString(answer) == ExportTraceServiceResponse()
     assert pipeline.span_names() == ["a", "b"]
@@ -104,14 +87,16 @@ def test_spans(receiver: GrpcReceiver, pipeline: Pipeline, compression: grpc.Com
     assert record.payload == request("a", "b").SerializeToString()
 
 
-def test_logs(receiver: GrpcReceiver, pipeline: Pipeline) -> None:
+def test_logs(receiver: GrpcReceiver, pipeline: "Pipeline") -> None:
     made = ExportLogsServiceRequest()
     made.resource_logs.add().scope_logs.add().log_records.add(event_name="e", time_unix_nano=1)
     assert export(receiver, made.SerializeToString(), LOGS) == b""
     assert [log.name for log in pipeline.decoded[0].logs] == ["e"]
 
 
-def test_the_answer_comes_only_after_the_commit(receiver: GrpcReceiver, pipeline: Pipeline) -> None:
+def test_the_answer_comes_only_after_the_commit(
+    receiver: GrpcReceiver, pipeline: "Pipeline"
+) -> None:
     pipeline.may_commit.clear()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(export, receiver, request("a").SerializeToString())
@@ -122,7 +107,7 @@ def test_the_answer_comes_only_after_the_commit(receiver: GrpcReceiver, pipeline
         assert answer.result(10) == b""
 
 
-def test_a_bad_span_is_a_partial_success(receiver: GrpcReceiver, pipeline: Pipeline) -> None:
+def test_a_bad_span_is_a_partial_success(receiver: GrpcReceiver, pipeline: "Pipeline") -> None:
     made = request("good")
     made.resource_spans[0].scope_spans[0].spans.add(name="bad")
     answer = ExportTraceServiceResponse.FromString(export(receiver, made.SerializeToString()))
@@ -134,7 +119,7 @@ def test_a_bad_span_is_a_partial_success(receiver: GrpcReceiver, pipeline: Pipel
     "payload", [b"\xff random", request("cut").SerializeToString()[:-3], b"{}"]
 )
 def test_garbage_is_the_senders_error(
-    receiver: GrpcReceiver, pipeline: Pipeline, payload: bytes
+    receiver: GrpcReceiver, pipeline: "Pipeline", payload: bytes
 ) -> None:
     call = failure(receiver, payload)
     assert call.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -149,7 +134,7 @@ def test_what_is_not_served(receiver: GrpcReceiver) -> None:
     assert cast(grpc.Call, raised.value).code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_large_messages_and_bombs(receiver: GrpcReceiver, pipeline: Pipeline) -> None:
+def test_large_messages_and_bombs(receiver: GrpcReceiver, pipeline: "Pipeline") -> None:
     made = request("large")
     span = made.resource_spans[0].scope_spans[0].spans[0]
     span.attributes.add(key="k").value.string_value = "x" * 16_000_000
@@ -176,14 +161,14 @@ def test_a_full_inbox_asks_to_come_back() -> None:
     assert retry_after_s(call) == 1.0
 
 
-def test_refused_commits_ask_to_come_back(receiver: GrpcReceiver, pipeline: Pipeline) -> None:
+def test_refused_commits_ask_to_come_back(receiver: GrpcReceiver, pipeline: "Pipeline") -> None:
     pipeline.refuses = True
     call = failure(receiver, request("a").SerializeToString())
     assert call.code() is grpc.StatusCode.UNAVAILABLE
     assert retry_after_s(call) == 3.0
 
 
-def test_late_commits_ask_to_come_back(inbox: OtlpInbox, pipeline: Pipeline) -> None:
+def test_late_commits_ask_to_come_back(inbox: OtlpInbox, pipeline: "Pipeline") -> None:
     limits = ReceiverLimits(commit_timeout_s=0.1)
     receiver = GrpcReceiver(inbox, decode, port=0, limits=limits)
     receiver.start()
@@ -195,7 +180,7 @@ def test_late_commits_ask_to_come_back(inbox: OtlpInbox, pipeline: Pipeline) -> 
     receiver.close(1.0)
 
 
-def test_the_clients_deadline_frees_the_thread(inbox: OtlpInbox, pipeline: Pipeline) -> None:
+def test_the_clients_deadline_frees_the_thread(inbox: OtlpInbox, pipeline: "Pipeline") -> None:
     receiver = GrpcReceiver(inbox, decode, port=0, limits=ReceiverLimits(grpc_calls=1))
     receiver.start()
     pipeline.may_commit.clear()
@@ -206,7 +191,7 @@ def test_the_clients_deadline_frees_the_thread(inbox: OtlpInbox, pipeline: Pipel
     receiver.close(1.0)
 
 
-def test_more_calls_than_threads_wait_their_turn(inbox: OtlpInbox, pipeline: Pipeline) -> None:
+def test_more_calls_than_threads_wait_their_turn(inbox: OtlpInbox, pipeline: "Pipeline") -> None:
     receiver = GrpcReceiver(inbox, decode, port=0, limits=ReceiverLimits(grpc_calls=2))
     receiver.start()
     with ThreadPoolExecutor(12) as pool:
@@ -226,7 +211,7 @@ def test_a_busy_port_is_a_configuration_error(receiver: GrpcReceiver, inbox: Otl
     other.close(1.0)
 
 
-def test_close_answers_what_is_owed(inbox: OtlpInbox, pipeline: Pipeline) -> None:
+def test_close_answers_what_is_owed(inbox: OtlpInbox, pipeline: "Pipeline") -> None:
     receiver = GrpcReceiver(inbox, decode, port=0)
     receiver.start()
     pipeline.may_commit.clear()
@@ -245,7 +230,9 @@ def test_close_answers_what_is_owed(inbox: OtlpInbox, pipeline: Pipeline) -> Non
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.binary(max_size=200))
-def test_any_bytes_are_answered(receiver: GrpcReceiver, pipeline: Pipeline, payload: bytes) -> None:
+def test_any_bytes_are_answered(
+    receiver: GrpcReceiver, pipeline: "Pipeline", payload: bytes
+) -> None:
     code = grpc.StatusCode.OK
     try:
         export(receiver, payload)

@@ -7,7 +7,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # no py.typed
@@ -28,32 +28,13 @@ from collector.otlp import decode
 from collector.otlp_http import HttpReceiver
 from collector.receiver_limits import ReceiverLimits
 from contracts.errors import ConfigError
-from contracts.ports import Decode
-from contracts.record import Decoded, Record
 from contracts.testing import ManualClock
+
+if TYPE_CHECKING:
+    from tests.collector.conftest import Pipeline
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 MIB = 1 << 20
-
-
-class Pipeline(Protocol):
-    """What of the fixture is used here."""
-
-    records: list[Record]
-    decoded: list[Decoded]
-    refuses: bool
-    decode: Decode
-
-    @property
-    def may_commit(self) -> "Gate": ...
-
-    def span_names(self) -> list[str]: ...
-
-
-class Gate(Protocol):
-    def set(self) -> None: ...
-
-    def clear(self) -> None: ...
 
 
 class Answer(NamedTuple):
@@ -122,7 +103,7 @@ def receiver(inbox: OtlpInbox) -> Iterator[HttpReceiver]:
     made.close(5.0)
 
 
-def test_protobuf_is_answered_in_protobuf(receiver: HttpReceiver, pipeline: Pipeline) -> None:
+def test_protobuf_is_answered_in_protobuf(receiver: HttpReceiver, pipeline: "Pipeline") -> None:
     answer = post(receiver, request("a", "b").SerializeToString())
     assert (answer.status, answer.headers["content-type"]) == (200, PROTOBUF)
     assert ExportTraceServiceResponse.FromString(answer.body) == ExportTraceServiceResponse()
@@ -131,7 +112,7 @@ def test_protobuf_is_answered_in_protobuf(receiver: HttpReceiver, pipeline: Pipe
     assert (record.signal, record.encoding, record.source) == ("traces", "otlp_proto", "otlp_http")
 
 
-def test_json_is_answered_in_json(receiver: HttpReceiver, pipeline: Pipeline) -> None:
+def test_json_is_answered_in_json(receiver: HttpReceiver, pipeline: "Pipeline") -> None:
     answer = post(receiver, json_request("a"), "application/json; charset=utf-8")
     assert (answer.status, answer.headers["content-type"]) == (200, JSON)
     assert json.loads(answer.body) == {}
@@ -140,12 +121,12 @@ def test_json_is_answered_in_json(receiver: HttpReceiver, pipeline: Pipeline) ->
 
 
 @pytest.mark.parametrize("path", ["/api/public/otel/v1/traces", "/v1/traces/", "/v1/traces?x=1"])
-def test_paths_may_have_a_prefix(receiver: HttpReceiver, pipeline: Pipeline, path: str) -> None:
+def test_paths_may_have_a_prefix(receiver: HttpReceiver, pipeline: "Pipeline", path: str) -> None:
     assert post(receiver, request("a").SerializeToString(), path=path).status == 200
     assert pipeline.span_names() == ["a"]
 
 
-def test_logs(receiver: HttpReceiver, pipeline: Pipeline) -> None:
+def test_logs(receiver: HttpReceiver, pipeline: "Pipeline") -> None:
     made = ExportLogsServiceRequest()
     made.resource_logs.add().scope_logs.add().log_records.add(event_name="e", time_unix_nano=1)
     answer = post(receiver, made.SerializeToString(), path="/v1/logs")
@@ -155,20 +136,20 @@ def test_logs(receiver: HttpReceiver, pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize(("body", "kind"), [(request("a").SerializeToString(), PROTOBUF)])
-def test_gzip(receiver: HttpReceiver, pipeline: Pipeline, body: bytes, kind: str) -> None:
+def test_gzip(receiver: HttpReceiver, pipeline: "Pipeline", body: bytes, kind: str) -> None:
     assert post(receiver, gzip.compress(body), kind, content_encoding="gzip").status == 200
     two_members = gzip.compress(body[:9]) + gzip.compress(body[9:])
     assert post(receiver, two_members, kind, content_encoding="GZIP").status == 200
     assert [record.payload for record in pipeline.records] == [body, body]
 
 
-def test_an_empty_request_is_fine(receiver: HttpReceiver, pipeline: Pipeline) -> None:
+def test_an_empty_request_is_fine(receiver: HttpReceiver, pipeline: "Pipeline") -> None:
     assert post(receiver, b"").status == 200
     assert post(receiver, b"{}", JSON).status == 200
     assert pipeline.span_names() == []
 
 
-def test_200_comes_only_after_the_commit(receiver: HttpReceiver, pipeline: Pipeline) -> None:
+def test_200_comes_only_after_the_commit(receiver: HttpReceiver, pipeline: "Pipeline") -> None:
     pipeline.may_commit.clear()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(post, receiver, request("a").SerializeToString())
@@ -179,7 +160,7 @@ def test_200_comes_only_after_the_commit(receiver: HttpReceiver, pipeline: Pipel
         assert answer.result(10).status == 200
 
 
-def test_a_bad_span_is_a_partial_success(receiver: HttpReceiver, pipeline: Pipeline) -> None:
+def test_a_bad_span_is_a_partial_success(receiver: HttpReceiver, pipeline: "Pipeline") -> None:
     made = request("good")
     made.resource_spans[0].scope_spans[0].spans.add(name="bad")
     answer = post(receiver, made.SerializeToString())
@@ -209,7 +190,7 @@ def test_a_bad_span_is_a_partial_success(receiver: HttpReceiver, pipeline: Pipel
     ],
 )
 def test_garbage_is_the_senders_error_and_a_dead_letter(
-    receiver: HttpReceiver, pipeline: Pipeline, body: bytes, kind: str
+    receiver: HttpReceiver, pipeline: "Pipeline", body: bytes, kind: str
 ) -> None:
     answer = post(receiver, body, kind)
     assert answer.status == 400
@@ -238,7 +219,7 @@ def test_garbage_is_the_senders_error_and_a_dead_letter(
 )
 def test_what_is_not_served(
     receiver: HttpReceiver,
-    pipeline: Pipeline,
+    pipeline: "Pipeline",
     method: str,
     path: str,
     kind: str,
@@ -254,7 +235,9 @@ def test_what_is_not_served(
         assert answer.headers["allow"] == "POST"
 
 
-def test_16_mb_are_taken_and_20_mib_are_the_end(receiver: HttpReceiver, pipeline: Pipeline) -> None:
+def test_16_mb_are_taken_and_20_mib_are_the_end(
+    receiver: HttpReceiver, pipeline: "Pipeline"
+) -> None:
     made = request("large")
     span = made.resource_spans[0].scope_spans[0].spans[0]
     span.attributes.add(key="k").value.string_value = "x" * 16_000_000
@@ -265,7 +248,7 @@ def test_16_mb_are_taken_and_20_mib_are_the_end(receiver: HttpReceiver, pipeline
     assert "20971520 bytes" in answer.message
 
 
-def test_what_the_decoder_finds_too_large_is_told(inbox: OtlpInbox, pipeline: Pipeline) -> None:
+def test_what_the_decoder_finds_too_large_is_told(inbox: OtlpInbox, pipeline: "Pipeline") -> None:
     strict = partial(decode, limits=DecodeLimits(payload_bytes=100))
     pipeline.decode = strict
     receiver = HttpReceiver(inbox, strict, port=0)
@@ -276,7 +259,7 @@ def test_what_the_decoder_finds_too_large_is_told(inbox: OtlpInbox, pipeline: Pi
     assert "too_large" in answer.message
 
 
-def test_gzip_bombs_are_cut_off(receiver: HttpReceiver, pipeline: Pipeline) -> None:
+def test_gzip_bombs_are_cut_off(receiver: HttpReceiver, pipeline: "Pipeline") -> None:
     bomb = gzip.compress(bytes(1 << 28))  # 256 MiB of zeros in 260 kB
     tracemalloc.start()
     started = time.monotonic()
@@ -298,19 +281,19 @@ def test_gzip_bombs_are_cut_off(receiver: HttpReceiver, pipeline: Pipeline) -> N
     [b"not gzip", gzip.compress(b"cut")[:-4], gzip.compress(b"x") + b"trailing"],
     ids=["foreign", "cut", "trailing"],
 )
-def test_broken_gzip(receiver: HttpReceiver, pipeline: Pipeline, body: bytes) -> None:
+def test_broken_gzip(receiver: HttpReceiver, pipeline: "Pipeline", body: bytes) -> None:
     answer = post(receiver, body, content_encoding="gzip")
     assert answer.status == 400
     assert "gzip" in answer.message
     assert not pipeline.records
 
 
-def test_nested_gzip_is_garbage(receiver: HttpReceiver, pipeline: Pipeline) -> None:
+def test_nested_gzip_is_garbage(receiver: HttpReceiver, pipeline: "Pipeline") -> None:
     body = gzip.compress(gzip.compress(request("a").SerializeToString()))
     assert post(receiver, body, content_encoding="gzip").status == 400
 
 
-def test_chunked_bodies_are_bounded(receiver: HttpReceiver, pipeline: Pipeline) -> None:
+def test_chunked_bodies_are_bounded(receiver: HttpReceiver, pipeline: "Pipeline") -> None:
     connection = http.client.HTTPConnection(*receiver.address, timeout=30)
     chunks = (bytes(MIB) for _ in range(25))
     connection.request(
@@ -335,7 +318,7 @@ def test_a_full_inbox_asks_to_come_back() -> None:
 
 
 def test_refused_and_late_commits_ask_to_come_back(
-    serve: Callable[..., HttpReceiver], pipeline: Pipeline
+    serve: Callable[..., HttpReceiver], pipeline: "Pipeline"
 ) -> None:
     pipeline.refuses = True
     answer = post(serve(), request("a").SerializeToString())
@@ -348,7 +331,7 @@ def test_refused_and_late_commits_ask_to_come_back(
 
 
 def test_many_large_bodies_at_once_ask_to_come_back(
-    serve: Callable[..., HttpReceiver], pipeline: Pipeline
+    serve: Callable[..., HttpReceiver], pipeline: "Pipeline"
 ) -> None:
     receiver = serve(receiving_bytes=MIB)
     answer = post(receiver, bytes(2 * MIB))
@@ -357,7 +340,7 @@ def test_many_large_bodies_at_once_ask_to_come_back(
     assert post(receiver, request("a").SerializeToString()).status == 200
 
 
-def test_a_connection_serves_many_requests(receiver: HttpReceiver, pipeline: Pipeline) -> None:
+def test_a_connection_serves_many_requests(receiver: HttpReceiver, pipeline: "Pipeline") -> None:
     connection = http.client.HTTPConnection(*receiver.address, timeout=10)
     for name in "abc":
         body = request(name).SerializeToString()
@@ -380,7 +363,7 @@ def test_a_busy_port_is_a_configuration_error(receiver: HttpReceiver, inbox: Otl
 
 
 def test_close_answers_what_is_owed_and_frees_the_port(
-    serve: Callable[..., HttpReceiver], pipeline: Pipeline, inbox: OtlpInbox
+    serve: Callable[..., HttpReceiver], pipeline: "Pipeline", inbox: OtlpInbox
 ) -> None:
     receiver = serve()
     pipeline.may_commit.clear()
@@ -403,7 +386,7 @@ def test_close_answers_what_is_owed_and_frees_the_port(
 )
 @given(st.binary(max_size=200), st.sampled_from([PROTOBUF, JSON]), st.booleans())
 def test_any_bytes_are_answered(
-    receiver: HttpReceiver, pipeline: Pipeline, body: bytes, kind: str, compressed: bool
+    receiver: HttpReceiver, pipeline: "Pipeline", body: bytes, kind: str, compressed: bool
 ) -> None:
     headers = {"content_encoding": "gzip"} if compressed else {}
     answer = post(receiver, gzip.compress(body) if compressed else body, kind, **headers)

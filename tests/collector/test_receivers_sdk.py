@@ -3,7 +3,7 @@
 # The exporters' compression argument is typed in part:
 # pyright: reportUnknownMemberType=false
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -22,14 +22,9 @@ from collector.inbox import OtlpInbox
 from collector.otlp import decode
 from collector.otlp_grpc import GrpcReceiver
 from collector.otlp_http import HttpReceiver
-from contracts.record import Decoded, Record
 
-
-class Pipeline(Protocol):
-    """What of the fixture is used here."""
-
-    records: list[Record]
-    decoded: list[Decoded]
+if TYPE_CHECKING:
+    from tests.collector.conftest import Pipeline
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +57,7 @@ def emit_spans(exporter: SpanExporter) -> None:
     provider.shutdown()
 
 
-def assert_spans_came(pipeline: Pipeline, source: str) -> None:
+def assert_spans_came(pipeline: "Pipeline", source: str) -> None:
     spans = [span for decoded in pipeline.decoded for span in decoded.spans]
     assert [span.name for span in spans] == ["execute_tool", "invoke_agent"]
     assert spans[0].parent_span_id == spans[1].span_id
@@ -74,7 +69,7 @@ def assert_spans_came(pipeline: Pipeline, source: str) -> None:
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
 @pytest.mark.parametrize("path", ["/v1/traces", "/api/public/otel/v1/traces"])
 def test_spans_over_http(
-    http_url: str, pipeline: Pipeline, compression: Compression, path: str
+    http_url: str, pipeline: "Pipeline", compression: Compression, path: str
 ) -> None:
     emit_spans(HttpSpans(http_url + path, compression=compression))
     assert_spans_came(pipeline, "otlp_http")
@@ -82,14 +77,14 @@ def test_spans_over_http(
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
 def test_spans_over_grpc(
-    grpc_target: str, pipeline: Pipeline, compression: grpc.Compression
+    grpc_target: str, pipeline: "Pipeline", compression: grpc.Compression
 ) -> None:
     emit_spans(GrpcSpans(grpc_target, insecure=True, compression=compression))
     assert_spans_came(pipeline, "otlp_grpc")
 
 
 @pytest.mark.parametrize("transport", ["otlp_http", "otlp_grpc"])
-def test_logs(http_url: str, grpc_target: str, pipeline: Pipeline, transport: str) -> None:
+def test_logs(http_url: str, grpc_target: str, pipeline: "Pipeline", transport: str) -> None:
     exporter: LogRecordExporter = (
         HttpLogs(f"{http_url}/v1/logs")
         if transport == "otlp_http"
