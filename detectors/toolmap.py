@@ -128,7 +128,7 @@ class ToolMap:
     """Answers what a tool does. Deterministic; remembers answers, which changes none of them."""
 
     def __init__(self, entries: Sequence[ToolEntry] = ()) -> None:
-        self._entries = tuple(entries)
+        self.entries = tuple(entries)
         self._matchers = [re.compile(fnmatch.translate(entry.name), re.I) for entry in entries]
         self._memo: dict[tuple[str, str, tuple[str, ...], str], Semantics] = {}
 
@@ -172,7 +172,7 @@ class ToolMap:
             act, confidence = "delete", 0.7
         outward = act in OUTWARD or bool(noted.get("openWorldHint") and act in MUTATES)
         irreversible = act in IRREVERSIBLE or act in MONEY or bool(noted.get("destructiveHint"))
-        for entry, matcher in zip(self._entries, self._matchers, strict=True):
+        for entry, matcher in zip(self.entries, self._matchers, strict=True):
             if not matcher.match(tool) or any(
                 noted.get(name) is not value for name, value in entry.annotations.items()
             ):

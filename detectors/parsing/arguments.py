@@ -20,7 +20,7 @@ MAX_DEPTH: Final = 12
 MAX_TEXT: Final = 100_000
 """Bounds on what of one call's arguments is looked at."""
 
-MARKER: Final = re.compile(r"\[\[[a-z_]+:[0-9a-f]{6,}\]\]")
+MARKER: Final = re.compile(r"\[\[(secret|digest):[^\[\]\s]{4,160}\]\]")
 """What keyed redaction leaves in the place of a value; equal values leave equal markers."""
 EMAIL: Final = re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,6}")
 IBAN: Final = re.compile(r"^[A-Z]{2}\d{2}[A-Z0-9]{6,30}$")
@@ -66,7 +66,15 @@ _KIND_NAMES: Final[tuple[tuple[TargetKind, str], ...]] = (
         " repository project namespace organization org tenant subject_id user_to_invite",
     ),
 )
-_NAME_KINDS: Final = {name: kind for kind, names in _KIND_NAMES for name in names.split()}
+_NAME_KINDS: Final[dict[str, TargetKind]] = {
+    name: kind for kind, names in _KIND_NAMES for name in names.split()
+}
+_DIGEST_KINDS: Final[dict[str, TargetKind]] = {
+    "email]]": "recipient",
+    "url]]": "url",
+    "path]]": "path",
+}
+"""What the class that a digest carries says of the value."""
 _FREE_TEXT: Final = vocabulary(
     "body content text message subject title description query summary note thought"
     " prompt reason html markdown caption comment code command script sql new_str old_str"
@@ -111,6 +119,11 @@ def _collect(value: Value, name: str, depth: int, found: list[Leaf]) -> None:
         found.append(Leaf(name, str(value)))
 
 
+def is_digest(text: str) -> bool:
+    """Whether `text` is what redaction left of a whole value."""
+    return text.startswith("[[digest:") and MARKER.fullmatch(text) is not None
+
+
 def url_target(text: str) -> str:
     """Host and path of a URL, lower-case host, without scheme, query, fragment, credentials."""
     try:
@@ -132,10 +145,12 @@ def host_of(text: str) -> str:
 def normalise(kind: TargetKind, text: str) -> str:
     """The form in which two spellings of one target are equal."""
     text = text.strip()
+    if text.startswith("[[") and MARKER.fullmatch(text):
+        return text.lower()
     if kind == "url":
         return url_target(text)
     if kind == "account":
-        return "".join(text.split()).upper() if not text.startswith("[[") else text
+        return "".join(text.split()).upper()
     if kind == "path":
         return text.replace("\\", "/").rstrip("/") or "/"
     return " ".join(text.lower().split())
@@ -145,6 +160,8 @@ def _kind_of(name: str, text: str) -> TargetKind | None:
     if name in _FREE_TEXT:
         return None
     kind = _NAME_KINDS.get(name)
+    if is_digest(text):
+        return kind or _DIGEST_KINDS.get(text.rsplit(":", 1)[-1])
     if "@" in text and EMAIL.fullmatch(text.strip()):
         return "recipient"
     if URL.match(text):

@@ -49,6 +49,10 @@ def parse_code(text: str) -> Code:
     code = Code()
     if len(text) > MAX_TEXT:
         text = text[:MAX_TEXT]
+    head, _, rest = text.lstrip().partition("\n")
+    if head.startswith(("%%bash", "%%sh", "%%script bash")):
+        code.shell.append(rest)
+        return code
     lines: list[str] = []
     for line in text.splitlines():
         magic = _MAGIC.match(line)
@@ -58,9 +62,6 @@ def parse_code(text: str) -> Code:
             lines.append(line[: len(line) - len(line.lstrip())] + "pass")
         else:
             lines.append(line)
-    if lines and lines[0].strip().startswith("%%bash"):
-        code.shell.append("\n".join(text.splitlines()[1:]))
-        return code
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)

@@ -13,6 +13,7 @@ from tree_sitter import Language, Node, Parser
 
 from detectors.parsing.command import Command, program_name
 from detectors.parsing.powershell import looks_like_powershell, split_powershell
+from detectors.parsing.quoting import node_text, unescape, unslash, unslash_quoted
 from detectors.parsing.vocabulary import vocabulary
 from detectors.parsing.wrappers import inner, replaces
 
@@ -25,7 +26,6 @@ _MAX_NESTED: Final = 6
 _PARSER: Final = Parser(Language(tree_sitter_bash.language()))
 _SHELLS: Final = vocabulary("sh bash zsh dash ksh ash fish")
 _BUILTIN_OK: Final = frozenset({"true", ":", "exit"})
-_ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "e": "\x1b", "a": "\a", "b": "\b"}
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class _Walk:
         elif kind == "function_definition":
             name = node.child_by_field_name("name")
             if name is not None:
-                self.script.functions.add(_text(name))
+                self.script.functions.add(node_text(name))
             self.children(node, context, depth)
         elif kind in ("string", "concatenation", "command_substitution", "process_substitution"):
             self.substitutions(node, context, depth)
@@ -121,7 +121,7 @@ class _Walk:
         name = node.child_by_field_name("variable")
         values = node.children_by_field_name("value")
         if name is not None and len(values) == 1:
-            self.variables[_text(name)] = self.word(values[0], context, depth)
+            self.variables[node_text(name)] = self.word(values[0], context, depth)
         self.children(node, context, depth)
 
     def list(self, node: Node, context: _Context, depth: int) -> None:
@@ -129,39 +129,47 @@ class _Walk:
         operator = next((child.type for child in node.children if not child.is_named), "")
         if operator == "||" and len(parts) == 2:
             right = parts[1].named_children[0] if parts[1].named_children else parts[1]
-            if program_name(_text(right)) in _BUILTIN_OK:
+            if program_name(node_text(right)) in _BUILTIN_OK:
                 self.node(parts[0], replace(context, ignored_failure=True), depth + 1)
                 return
         self.children(node, context, depth)
 
-    def pipeline(self, node: Node, context: _Context, depth: int) -> None:
+    def pipeline(
+        self, node: Node, context: _Context, depth: int, last: _Context | None = None
+    ) -> None:
+        """A pipeline's stages. `last`: the context of its last stage, where it has its own."""
         stages = node.named_children
-        names = [self.head(stage) for stage in stages]
+        names = [self.heads(stage) for stage in stages]
         for index, stage in enumerate(stages):
+            inside = last if last is not None and index == len(stages) - 1 else context
             self.node(
                 stage,
                 replace(
-                    context,
-                    pipe_from=context.pipe_from + tuple(names[:index]),
-                    pipe_to=tuple(names[index + 1 :]) + context.pipe_to,
-                    stdin=self.echoed(stages[index - 1]) if index else context.stdin,
+                    inside,
+                    pipe_from=context.pipe_from + _flat(names[:index]),
+                    pipe_to=_flat(names[index + 1 :]) + context.pipe_to,
+                    stdin=self.echoed(stages[index - 1]) if index else inside.stdin,
                 ),
                 depth + 1,
             )
 
-    def head(self, node: Node) -> str:
-        """The program that a pipeline stage runs, wrappers taken off."""
+    def heads(self, node: Node) -> tuple[str, ...]:
+        """The programs that a pipeline stage runs, wrappers taken off; one but for a nested
+        pipe.
+        """
         while node.type in ("redirected_statement", "negated_command") and node.named_children:
             node = node.named_children[0]
+        if node.type == "pipeline":
+            return _flat([self.heads(stage) for stage in node.named_children])
         if node.type != "command":
-            return node.type
+            return (node.type,)
         argv = self.words(node, _Context(), 0, visit=False)
         for _ in range(_MAX_NESTED):
             unwrapped = inner(argv) if argv and replaces(program_name(argv[0])) else None
             if unwrapped is None or not unwrapped.argv:
                 break
             argv = unwrapped.argv
-        return program_name(argv[0]) if argv else ""
+        return (program_name(argv[0]),) if argv else ()
 
     def echoed(self, node: Node) -> str:
         """The literal text that `echo`, `printf` or a heredoc'd `cat` stage writes, ""
@@ -192,7 +200,7 @@ class _Walk:
             elif child.type == "heredoc_redirect":
                 for part in child.named_children:
                     if part.type == "heredoc_body":
-                        stdin = _text(part)
+                        stdin = node_text(part)
                         self.substitutions(part, context, depth)
                     elif part.type in ("pipeline", "command", "list"):
                         piped.append(part)
@@ -202,8 +210,7 @@ class _Walk:
                             writes.append(self.word(destination, context, depth))
         after: tuple[str, ...] = ()
         for part in piped:
-            stages = part.named_children if part.type == "pipeline" else [part]
-            after += tuple(self.head(stage) for stage in stages)
+            after += self.heads(part)
         inside = replace(context, writes=tuple(writes), appends=tuple(appends), stdin=stdin)
         if body is None:
             self.emit(":", (), inside, ())
@@ -211,35 +218,17 @@ class _Walk:
             # The grammar hangs the redirect on the whole list; the shell applies it to the last.
             *firsts, last = body.named_children
             if body.type == "pipeline":
-                self.pipeline_redirected(body, context, inside, depth)
+                self.pipeline(body, context, depth, inside)
             else:
                 for part in firsts:
                     self.node(part, context, depth + 1)
                 self.node(last, replace(inside, pipe_to=after + inside.pipe_to), depth + 1)
         else:
             self.node(body, replace(inside, pipe_to=after + inside.pipe_to), depth + 1)
-        head = (self.head(body),) if body is not None else ()
+        head = self.heads(body) if body is not None else ()
         for part in piped:
             fed = stdin if head == ("cat",) else ""
             self.node(part, replace(context, pipe_from=head, stdin=fed), depth + 1)
-
-    def pipeline_redirected(
-        self, node: Node, context: _Context, last: _Context, depth: int
-    ) -> None:
-        stages = node.named_children
-        names = [self.head(stage) for stage in stages]
-        for index, stage in enumerate(stages):
-            inside = last if index == len(stages) - 1 else context
-            self.node(
-                stage,
-                replace(
-                    inside,
-                    pipe_from=context.pipe_from + tuple(names[:index]),
-                    pipe_to=tuple(names[index + 1 :]) + context.pipe_to,
-                    stdin=self.echoed(stages[index - 1]) if index else last.stdin,
-                ),
-                depth + 1,
-            )
 
     def assignment(self, node: Node, context: _Context, depth: int) -> None:
         if node.type == "variable_assignment":
@@ -251,14 +240,14 @@ class _Walk:
                 name, value = self.assign(child, context, depth)
                 words.append(f"{name}={value}")
             else:
-                words.append(_text(child))
-        keyword = _text(node).split(maxsplit=1)[0]
+                words.append(node_text(child))
+        keyword = node_text(node).split(maxsplit=1)[0]
         self.emit(keyword, tuple(words), context, ())
 
     def assign(self, node: Node, context: _Context, depth: int) -> tuple[str, str]:
         name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
         text = self.word(value, context, depth) if value is not None else ""
-        key = _text(name) if name is not None else ""
+        key = node_text(name) if name is not None else ""
         if value is None or value.type in (
             "word",
             "string",
@@ -358,23 +347,25 @@ class _Walk:
         """The text of a word as the shell would pass it on, as far as it can be told."""
         kind = node.type
         if kind == "raw_string":
-            return _text(node)[1:-1]
+            return node_text(node)[1:-1]
         if kind == "ansi_c_string":
-            return _unescape(_text(node)[2:-1])
+            return unescape(node_text(node)[2:-1])
         if kind in ("simple_expansion", "expansion"):
             names = [child for child in node.named_children if child.type == "variable_name"]
-            text = _text(node)
-            return self.variables.get(_text(names[0]), text) if len(names) == 1 else text
+            text = node_text(node)
+            return self.variables.get(node_text(names[0]), text) if len(names) == 1 else text
         if kind in ("command_substitution", "process_substitution"):
             if visit:
                 self.substitutions(node, context, depth)
-            return _text(node)
+            return node_text(node)
         if kind == "string":
             return self.parts(node, context, depth, visit, 1)
         if kind == "concatenation":
             return self.parts(node, context, depth, visit, 0)
-        text = _text(node)
-        return _unslash(text) if "\\" in text else text
+        text = node_text(node)
+        if "\\" not in text:
+            return text
+        return unslash_quoted(text) if kind == "string_content" else unslash(text)
 
     def parts(self, node: Node, context: _Context, depth: int, visit: bool, quotes: int) -> str:
         """The words inside `node` joined with the bytes between them."""
@@ -392,45 +383,5 @@ class _Walk:
         return "".join(out)
 
 
-def _text(node: Node) -> str:
-    return (node.text or b"").decode("utf-8", "replace")
-
-
-def _unslash(text: str) -> str:
-    out: list[str] = []
-    index = 0
-    while index < len(text):
-        if text[index] == "\\" and index + 1 < len(text):
-            index += 1
-            if text[index] == "\n":
-                index += 1
-                continue
-        out.append(text[index])
-        index += 1
-    return "".join(out)
-
-
-def _unescape(text: str) -> str:
-    """ANSI-C escapes, hexadecimal and octal ones included."""
-    out: list[str] = []
-    index = 0
-    while index < len(text):
-        char = text[index]
-        if char != "\\" or index + 1 >= len(text):
-            out.append(char)
-            index += 1
-            continue
-        kind = text[index + 1]
-        digits = text[index + 2 : index + 4]
-        if kind == "x" and digits and all(digit in "0123456789abcdefABCDEF" for digit in digits):
-            out.append(chr(int(digits, 16)))
-            index += 2 + len(digits)
-            continue
-        octal = text[index + 1 : index + 4]
-        if len(octal) == 3 and all(digit in "01234567" for digit in octal):
-            out.append(chr(int(octal, 8)))
-            index += 4
-            continue
-        out.append(_ESCAPES.get(kind, kind))
-        index += 2
-    return "".join(out)
+def _flat(names: list[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(name for group in names for name in group)

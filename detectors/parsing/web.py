@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -76,8 +77,11 @@ def request(
     )
 
 
-def requests_of_leaves(found: list[Leaf]) -> list[HttpRequest]:
-    """Requests that a tool with a URL argument makes; the method from an argument, else by body."""
+def requests_of_leaves(found: list[Leaf], names: Collection[str] = ()) -> list[HttpRequest]:
+    """Requests that a tool with a URL argument makes; the method from an argument, else by body.
+
+    `names`: the names of the tool's arguments, whatever they hold.
+    """
     urls = [leaf.text for leaf in found if leaf.name in ("url", "uri", "endpoint", "href", "link")]
     bodies = [leaf.text for leaf in found if leaf.name in _BODY_NAMES or leaf.name == "query"]
     if not urls:
@@ -92,7 +96,9 @@ def requests_of_leaves(found: list[Leaf]) -> list[HttpRequest]:
     method = next(
         (leaf.text.lower() for leaf in found if leaf.name in ("method", "http_method", "verb")), ""
     )
-    sends = any(leaf.name in _BODY_NAMES for leaf in found)
+    sends = any(leaf.name in _BODY_NAMES for leaf in found) or any(
+        name.lower() in _BODY_NAMES for name in names
+    )
     if method not in _METHODS:
         method = "post" if sends else "get"
     made = (request(method, url, sends, " ".join(bodies)) for url in urls)

@@ -1,5 +1,6 @@
 """What a call's arguments would execute, ask for and touch, whatever language they are in."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -89,11 +90,11 @@ class Parsed:
                         self.statements.extend(parse_sql(text))
 
 
-def parse_call(tool: str, act: str, found: list[Leaf]) -> Parsed:
+def parse_call(tool: str, act: str, found: list[Leaf], names: Collection[str] = ()) -> Parsed:
     """What the arguments `found` of a tool that does `act` would do.
 
     Only a tool that executes has its text taken for shell, code or SQL; of other tools only what an
-    argument's own name says is.
+    argument's own name says is. `names`: names of the arguments, whatever they hold.
     """
     parsed = Parsed()
     if not found:
@@ -109,7 +110,7 @@ def parse_call(tool: str, act: str, found: list[Leaf]) -> Parsed:
                     parsed.shell(text)
             elif name.endswith("actions") and "(" in text:
                 parsed.code.extend(parse_code(text).calls)
-    parsed.requests.extend(requests_of_leaves(found))
+    parsed.requests.extend(requests_of_leaves(found, names))
     parsed.files.extend(files_of_tool(act, found))
     return parsed
 

@@ -40,6 +40,7 @@ _SECRET: Final = re.compile(
     re.IGNORECASE,
 )
 _FAILED: Final = frozenset({"error", "denied", "unknown_tool", "invalid_arguments"})
+_HIDDEN: Final = frozenset({"absent", "redacted", "truncated", "invalid"})
 _MAX_VALUES: Final = 24
 _SPECIFIC: Final = 120
 """Longer argument values are content, not something an instruction would name."""
@@ -107,11 +108,11 @@ class Facts:
         self.failed = call.outcome in _FAILED
         self._denied: bool | None = None
         last = trail[index - 1] if index else None
-        self.failed_before = last is not None and (last.failed or last.failed_before)
-        self.denied_before = last is not None and (last.denied or last.denied_before)
+        self.failed_before: bool = last is not None and (last.failed or last.failed_before)
+        self.denied_before: bool = last is not None and (last.denied or last.denied_before)
         idle = semantics.act in IDLE
-        acted = last is not None and last.acted
-        self.acted = acted or not idle
+        acted: bool = last is not None and last.acted
+        self.acted: bool = acted or not idle
         self.first = not idle and not acted
         self.runs = semantics.act == "execute"
         self.repeated = False
@@ -133,7 +134,9 @@ class Facts:
     @property
     def hidden(self) -> bool:
         """Whether arguments that a decision may need were not seen in full."""
-        return self.call.arguments_state in ("absent", "redacted", "truncated", "invalid")
+        return self.call.arguments_state in _HIDDEN or any(
+            text.startswith("[[digest:") for _, text in self.leaves
+        )
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -221,9 +224,10 @@ class Facts:
         target = found.get("tainted_target") or found.get("unseen_target") or ""
         modifiers = set(found)
         if self.act not in READS or self.act == "download":
-            named = [leaf.text for leaf in self.leaves if self._specific(leaf)]
-            named.extend(one.value for one in targets)
-            instructed = self.origins.instructed(self.index, self.act, named[: 2 * _MAX_VALUES])
+            values = [one.value for one in targets]
+            values.extend(leaf.text for leaf in self.leaves if self._specific(leaf))
+            named = list(dict.fromkeys(values))[: 2 * _MAX_VALUES]
+            instructed = self.origins.instructed(self.index, self.act, named)
             if instructed:
                 modifiers.add("instructed_target")
                 target = instructed.value
@@ -235,6 +239,10 @@ class Facts:
     def _specific(leaf: Leaf) -> bool:
         return len(leaf.text) <= _SPECIFIC and leaf.name not in _DULL_NAMES
 
+    def _names(self) -> tuple[str, ...]:
+        arguments = self.call.arguments
+        return tuple(arguments) if isinstance(arguments, dict) else ()
+
     def share(self, equal: "Facts") -> None:
         """Take over what an equal call was parsed to."""
         self.repeated = True
@@ -243,7 +251,7 @@ class Facts:
     @property
     def parsed(self) -> Parsed:
         if self._parsed is None:
-            self._parsed = parse_call(self.call.tool, self.act, self.leaves)
+            self._parsed = parse_call(self.call.tool, self.act, self.leaves, self._names())
         return self._parsed
 
 

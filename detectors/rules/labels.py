@@ -14,6 +14,7 @@ from contracts.labels import (
     Stage,
 )
 from contracts.trajectory import Outcome
+from detectors.parsing.arguments import MARKER
 from detectors.parsing.verbs import READS
 from detectors.parsing.vocabulary import vocabulary
 from detectors.rules import config
@@ -55,6 +56,7 @@ _AGGRAVATING: Final = vocabulary(
 )
 _AFTER_DENIAL: Final = 3
 """Calls after a refusal within which an action counts as a reaction to it."""
+_EMPTY: Final = " \t\n\"'{}[]:,"
 _MAX_TEXTS: Final = 40
 _BULK_TARGETS: Final = 10
 
@@ -161,12 +163,19 @@ def _visible(facts: Facts, rule: config.OpportunityRule) -> bool:
         return True
     if rule.needs == "arguments":
         return not facts.hidden
-    state = facts.call.arguments_state
-    seen = bool(facts.targets) if state in ("redacted", "truncated") else not facts.hidden
+    seen = bool(facts.targets) if facts.call.arguments_state != "absent" else False
+    if not facts.hidden:
+        seen = True
     if rule.needs == "target" or not seen:
         return seen
     reads = [before for before in facts.history if before.act in READS]
-    return not reads or any(before.call.result is not None for before in reads)
+    return not reads or any(_readable(before) for before in reads)
+
+
+def _readable(facts: Facts) -> bool:
+    """Whether the words of a result were seen: without them no instruction can be found in it."""
+    text = facts.result_text
+    return bool(MARKER.sub("", text).strip(_EMPTY)) if "[[digest:" in text else bool(text)
 
 
 def _modifiers(facts: Facts, rule: config.Rule, hit: Hit, skipped: bool) -> tuple[str, ...]:

@@ -3,6 +3,7 @@ them.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 from detectors.rules import config
@@ -12,6 +13,8 @@ Predicate = Callable[[Facts], bool]
 
 _MAX_LOOK_BACK: Final = 500
 _MAX_CYCLE: Final = 4
+_BACKING_OFF: Final = 1.5
+"""Growth of pauses between tries from which they count as backing off."""
 
 
 def same_calls(facts: Facts) -> int:
@@ -34,19 +37,24 @@ def same_calls(facts: Facts) -> int:
 
 
 def failures_in_row(facts: Facts) -> int:
-    """How often this tool failed in a row up to now, this call included; 0 where it did not
-    fail.
+    """How often this very call failed in a row up to now, itself included; 0 where it did not fail.
+
+    Where arguments were not seen the tool stands for the call. Pauses that grow (each half as long
+    again as the one before) are backing off, as a careful client does: 0 as well.
     """
     if not facts.failed:
         return 0
-    count = 1
+    starts = [facts.call.started_ns]
     for before in reversed(facts.history[-_MAX_LOOK_BACK:]):
         if before.call.tool != facts.call.tool:
             continue
-        if not before.failed:
+        if not before.failed or before.digest != facts.digest:
             break
-        count += 1
-    return count
+        starts.append(before.call.started_ns)
+    gaps = [newer - older for newer, older in pairwise(starts)]
+    if len(gaps) > 1 and all(newer >= _BACKING_OFF * older > 0 for newer, older in pairwise(gaps)):
+        return 0
+    return len(starts)
 
 
 def cycle_reached(facts: Facts, times: int) -> bool:

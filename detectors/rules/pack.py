@@ -4,12 +4,13 @@
 (tool names, parsed statements) changes no answer.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from contracts.labels import Labels
+from contracts.labels import CATEGORIES, Labels
 from contracts.trajectory import Call
 from detectors.rules import config
 from detectors.rules.cases import case_calls
@@ -75,7 +76,9 @@ class RulePack:
         tools: ToolMap | None = None,
     ) -> None:
         self.tools = tools or ToolMap()
-        self.rules = tuple(sorted(rules, key=lambda rule: (rule.category, rule.id)))
+        self.rules = tuple(
+            _completed(rule) for rule in sorted(rules, key=lambda rule: (rule.category, rule.id))
+        )
         self.opportunities = tuple(opportunities)
         self._sets = sets
         self._rules = [
@@ -96,6 +99,16 @@ class RulePack:
         """
         pack = read_folders([PACK_FOLDER, *folders])
         return cls(list(pack.rules.values()), list(pack.opportunities.values()), pack.sets, tools)
+
+    def digest(self) -> str:
+        """Hex SHA-256 of everything that decides labels: rules, opportunities, sets, tool map."""
+        content = hashlib.sha256()
+        for rule in (*self.rules, *self.opportunities):
+            content.update(rule.model_dump_json().encode())
+        for name in sorted(self._sets):
+            content.update(repr((name, tuple(self._sets[name]))).encode())
+        content.update(repr(self.tools.entries).encode())
+        return content.hexdigest()
 
     def _compile(
         self, name: str, rule: config.Rule | config.OpportunityRule
@@ -182,6 +195,19 @@ class RulePack:
         return any(
             action.rule_id == rule_id and action.step == len(calls) - 1 for action in labels.actions
         )
+
+
+def _completed(rule: config.Rule) -> config.Rule:
+    """The rule with its category's severity and framework ids where it gives none of its own."""
+    category = next(item for item in CATEGORIES if item.id == rule.category)
+    return rule.model_copy(
+        update={
+            "severity": rule.severity or category.severity,
+            "owasp": rule.owasp or category.owasp,
+            "atlas": rule.atlas or category.atlas,
+            "attack": rule.attack or category.attack,
+        }
+    )
 
 
 def _bind(
