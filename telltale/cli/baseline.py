@@ -34,7 +34,9 @@ def _ceilings(values: tuple[str, ...]) -> dict[str, float]:
 
 @command.command("fit")
 @click.option("--name", required=True, help="What it will be called; names never change content.")
-@click.option("--kind", type=click.Choice(REFERENCE_KINDS), required=True)
+@click.option(
+    "--kind", type=click.Choice(REFERENCE_KINDS), required=True, help="What it is a reference for."
+)
 @click.option(
     "--where",
     default="",

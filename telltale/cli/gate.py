@@ -13,7 +13,12 @@ from telltale.cli.output import print_json, print_table, progress
 @click.command("gate")
 @where_option
 @click.option(
-    "--reference", "names", multiple=True, required=True, metavar="NAME", help="Repeatable."
+    "--reference",
+    "names",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="A baseline; repeatable.",
 )
 @click.option(
     "--require",
@@ -29,8 +34,18 @@ from telltale.cli.output import print_json, print_table, progress
     show_default=True,
     help="Chance of ever refusing a release that is no worse than its references.",
 )
-@click.option("--junit", "junit_path", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--sarif", "sarif_path", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--junit",
+    "junit_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write JUnit XML here.",
+)
+@click.option(
+    "--sarif",
+    "sarif_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write SARIF here.",
+)
 @config_option
 @data_option
 @json_option

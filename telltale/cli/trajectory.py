@@ -62,9 +62,14 @@ def _filters(function: Any) -> Any:
         ("--until", "Started before this time (RFC 3339)."),
     ):
         function = click.option(name, default="", help=text)(function)
-    return click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000))(
-        function
+    limit = click.option(
+        "--limit",
+        default=50,
+        show_default=True,
+        type=click.IntRange(1, 1000),
+        help="At most so many.",
     )
+    return limit(function)
 
 
 @command.command("list")
