@@ -1,7 +1,6 @@
 import gzip
 import http.client
 import json
-import socket
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -398,10 +397,3 @@ def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
-
-
-def test_address_is_bound_to_the_host_asked_for(receiver: HttpReceiver) -> None:
-    host, port = receiver.address
-    assert host == "127.0.0.1"
-    with socket.create_connection((host, port), timeout=5):
-        pass
