@@ -53,7 +53,7 @@ def emit_spans(exporter: SpanExporter) -> None:
         tracer.start_as_current_span("invoke_agent"),
         tracer.start_as_current_span("execute_tool") as span,
     ):
-        span.set_attribute("gen_ai.tool.call.arguments", '{"path": "/tmp/ü"}')
+        span.set_attribute("gen_ai.tool.call.arguments", '{"path": "/srv/ü"}')
     provider.shutdown()
 
 
@@ -61,7 +61,7 @@ def assert_spans_came(pipeline: "Pipeline", source: str) -> None:
     spans = [span for decoded in pipeline.decoded for span in decoded.spans]
     assert [span.name for span in spans] == ["execute_tool", "invoke_agent"]
     assert spans[0].parent_span_id == spans[1].span_id
-    assert spans[0].attributes == {"gen_ai.tool.call.arguments": '{"path": "/tmp/ü"}'}
+    assert spans[0].attributes == {"gen_ai.tool.call.arguments": '{"path": "/srv/ü"}'}
     assert spans[0].resource["service.name"] == "agent"
     assert {record.source for record in pipeline.records} == {source}
 
