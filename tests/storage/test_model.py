@@ -165,9 +165,9 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         assert self.store.pending_alerts(100) == pending
         states = dict(self.store.read("SELECT reference, opportunities FROM verdicts"))
         assert states == {name: v.opportunities for name, v in self.verdicts.items()}
-        assert self.store.verify().problems == ()
 
     def teardown(self) -> None:
+        assert self.store.verify().problems == ()
         self.store.close()
         shutil.rmtree(self.folder)
 
