@@ -48,6 +48,16 @@ class OtlpInbox:
     def name(self) -> str:
         return "otlp"
 
+    @property
+    def up(self) -> bool:
+        """Whether payloads are accepted."""
+        return self._open
+
+    @property
+    def stalled(self) -> bool:
+        """Never: there is no peer that could hold anything back."""
+        return False
+
     def submit(
         self, payload: bytes, signal: Signal, encoding: Encoding, source: str
     ) -> Future[int]:

@@ -204,6 +204,14 @@ class ReplaySource:
         return SOURCE
 
     @property
+    def up(self) -> bool:
+        return True
+
+    @property
+    def stalled(self) -> bool:
+        return False
+
+    @property
     def exhausted(self) -> bool:
         """Whether everything has been polled and nothing was given back since."""
         return self._exhausted and not self._refused

@@ -32,6 +32,16 @@ class SpanSource(Protocol):
         """The label value of `source` in metrics."""
         ...
 
+    @property
+    def up(self) -> bool:
+        """Whether records can come: the peer answers, or senders are let in."""
+        ...
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the peer answers and holds records but gives none."""
+        ...
+
     def start(self, ledger: Mapping[Partition, Position]) -> None:
         """Begin to receive, after the position of each partition in `ledger`. Idempotent."""
         ...

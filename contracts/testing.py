@@ -43,6 +43,14 @@ class ListSource:
     def name(self) -> str:
         return self._name
 
+    @property
+    def up(self) -> bool:
+        return True
+
+    @property
+    def stalled(self) -> bool:
+        return False
+
     def start(self, ledger: Mapping[Partition, Position]) -> None:
         done = {partition: position.offset for partition, position in ledger.items()}
         self._records = [
