@@ -1,10 +1,12 @@
-# pyright: reportUnknownMemberType=false  (pyarrow's stubs leave read_table partly unknown)
 """The pack on the published trajectories beside the repository: what it must and must not tell
 apart, and that it names nobody's tools.
 
 Rates, not verdicts: the sequential tests on these labels have tests of their own. Thresholds are
 wide; figures per pair are printed by `benchmarks/rules.py`.
 """
+
+# pyright: reportUnknownMemberType=false
+# (pyarrow's stubs leave read_table's arguments untyped)
 
 import json
 import re
