@@ -138,6 +138,11 @@ def _cannot_open(path: Path, error: duckdb.Error) -> TelltaleError:
     return ConfigError("data", f"{path} cannot be opened: {_first_line(text)}")
 
 
+def is_damage(error: duckdb.Error) -> bool:
+    """Whether a block of the file is not what was written."""
+    return "corrupt database file" in str(error).lower()
+
+
 def unavailable(error: duckdb.Error) -> TelltaleError:
     """The error to raise for a DuckDB exception outside a query of a user."""
     text = _first_line(str(error))
@@ -151,6 +156,8 @@ def unavailable(error: duckdb.Error) -> TelltaleError:
         full = os.strerror(errno.ENOSPC).lower() in text.lower()
         hint = "the disk of the data folder is full" if full else "the database failed"
         return StoreUnavailable(f"{hint}: {text}")
+    if is_damage(error):
+        return PermanentError(f"the store is damaged, restore a backup: {text}")
     return PermanentError(f"the database refused: {text}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from contracts.errors import BadCondition, ConfigError
+from contracts.errors import BadCondition, ConfigError, PermanentError
 from contracts.labels import Action, Labels, Opportunity
 from contracts.ports import Changes
 from contracts.record import DeadLetter
@@ -135,6 +135,24 @@ def test_verify_finds_what_is_wrong(tmp_path: Path, damage: str, found: str) -> 
         connection.execute(damage)
     store = Store(tmp_path, ManualClock())
     assert found in "; ".join(store.verify().problems)
+    store.close()
+
+
+def test_verify_finds_one_altered_byte(tmp_path: Path) -> None:
+    store = Store(tmp_path, ManualClock())
+    marks = [Spans(trace).span("x", {"mark": f"find-me-{trace:05}"}) for trace in range(1, 500)]
+    store.commit(Changes(spans=marks))
+    store.close()
+    path = tmp_path / "telltale.duckdb"
+    content = bytearray(path.read_bytes())
+    at = content.find(b"find-me-00042")
+    assert at > 0
+    content[at] ^= 1
+    path.write_bytes(content)
+    store = Store(tmp_path, ManualClock())
+    assert store.verify().problems == ("the table spans is damaged: restore a backup",)
+    with pytest.raises(PermanentError, match="damaged, restore a backup"):
+        store.restore_traces(frozenset({f"{42:032x}"}))
     store.close()
 
 
