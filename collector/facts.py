@@ -1,13 +1,16 @@
 """Facts: what one span or log record contributes to trajectories."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import cast
+from typing import Generic, TypeVar, cast
 
 from collector.dialects import Kind
 from collector.messages import Answer, Ask
-from collector.tool_definitions import Offered, Tool
+from collector.tool_definitions import Offered
 from contracts.span import Value
 from contracts.trajectory import ArgumentsState
+
+T = TypeVar("T")
 
 TEXT_CHARACTERS = 2_000
 """Kept of error texts."""
@@ -66,37 +69,43 @@ class Fact:
     offered: Offered = ()
     required: tuple[str, ...] = ()
 
-    def row(self) -> list[object]:
-        """As a JSON list, in field order."""
+    def row(self, answers: "Table[Answer]", offers: "Table[Offered]") -> list[object]:
+        """As a JSON list in field order; what facts share goes to the tables, by its place."""
         row: list[object] = [getattr(self, name) for name in _NAMES]
-        for at in _NESTED:
-            nested = row[at]
-            if nested:
-                row[at] = [list(one) for one in cast("tuple[tuple[object, ...], ...]", nested)]
+        for at in _ASKS:
+            row[at] = [list(ask) for ask in cast("tuple[Ask, ...]", row[at])]
+        row[_ANSWERS] = [answers.place(answer) for answer in self.answers]
+        row[_OFFERED] = offers.place(self.offered) if self.offered else -1
         return row
 
     @staticmethod
-    def from_row(row: list[Value]) -> "Fact":
+    def from_row(row: list[Value], answers: Sequence[Answer], offers: Sequence[Offered]) -> "Fact":
         """The fact that `row` wrote."""
         taken: dict[str, object] = dict(zip(_NAMES, row, strict=True))
-        taken["asks"] = tuple(Ask(*ask) for ask in _rows(taken["asks"]))  # type: ignore[arg-type]
-        taken["answers"] = tuple(Answer(*answer) for answer in _rows(taken["answers"]))  # type: ignore[arg-type]
-        taken["history"] = tuple(Ask(*ask) for ask in _rows(taken["history"]))  # type: ignore[arg-type]
-        taken["offered"] = tuple(
-            Tool(str(name), str(told), _texts(needed))
-            for name, told, needed in _rows(taken["offered"])
-        )
-        taken["required"] = _texts(taken["required"])
+        for name in ("asks", "history"):
+            taken[name] = tuple(Ask(*ask) for ask in cast("list[list[Value]]", taken[name]))  # type: ignore[arg-type]
+        taken["answers"] = tuple(answers[at] for at in cast("list[int]", taken["answers"]))
+        offered = cast(int, taken["offered"])
+        taken["offered"] = offers[offered] if offered >= 0 else ()
+        taken["required"] = tuple(cast("list[str]", taken["required"]))
         return Fact(**taken)  # type: ignore[arg-type]  # written by `row`
 
 
+class Table(Generic[T]):
+    """Objects that many facts share, each once, by identity."""
+
+    def __init__(self) -> None:
+        self.items: list[T] = []
+        self._places: dict[int, int] = {}
+
+    def place(self, item: T) -> int:
+        """Where `item` stands in `items`; put there if it is new."""
+        place = self._places.setdefault(id(item), len(self.items))
+        if place == len(self.items):
+            self.items.append(item)
+        return place
+
+
 _NAMES = tuple(one.name for one in fields(Fact))
-_NESTED = tuple(_NAMES.index(name) for name in ("asks", "answers", "history", "offered"))
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(map(str, cast("list[str]", value))) if isinstance(value, list) else ()
-
-
-def _rows(value: object) -> list[list[Value]]:
-    return cast("list[list[Value]]", value) if isinstance(value, list) else []
+_ASKS = (_NAMES.index("asks"), _NAMES.index("history"))
+_ANSWERS, _OFFERED = _NAMES.index("answers"), _NAMES.index("offered")

@@ -1,12 +1,14 @@
 """The joiner's state: what is held of traces and trajectories, and all of it as bytes."""
 
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import orjson
 
 from collector.drafts import TraceCalls
-from collector.facts import Fact
+from collector.facts import Fact, Table
+from collector.messages import Answer
+from collector.tool_definitions import Offered, Tool
 from contracts.span import Value
 from contracts.trajectory import Trajectory
 
@@ -21,20 +23,78 @@ class TraceState:
     """What is held of one trace.
 
     `links`: parent of each span that says nothing else. `digests`: of each span and log received;
-    a second content of one span under `id#digest`. `speaks`: it has facts, not only links.
+    a second content of one span under `id#digest`. `answers`, `offers`: what facts share.
+    `speaks`: it has facts, not only links.
     """
 
     facts: dict[str, Fact] = field(default_factory=dict[str, Fact])
     links: dict[str, str] = field(default_factory=dict[str, str])
     digests: dict[str, str] = field(default_factory=dict[str, str])
+    answers: dict[str, Answer] = field(default_factory=dict[str, Answer])
+    offers: dict[Offered, Offered] = field(default_factory=dict[Offered, Offered])
     received_ns: int = 0
     keys: frozenset[str] = frozenset()
     speaks: bool = False
     resolved: TraceCalls | None = None
 
+    def hold(self, fact: Fact) -> None:
+        """Take a fact; of two with one span id the later end, then the greater digest, stands.
+
+        Every model call is told all answers so far: equal ones are held once.
+        """
+        known = self.facts.get(fact.span_id)
+        if known is None or (known.end_ns, known.digest) < (fact.end_ns, fact.digest):
+            if fact.answers:
+                fact.answers = tuple(self._shared(answer) for answer in fact.answers)
+            if fact.offered:
+                fact.offered = self.offers.setdefault(fact.offered, fact.offered)
+            self.facts[fact.span_id] = fact
+        if fact.kind != "link":
+            self.speaks = True
+
+    def _shared(self, answer: Answer) -> Answer:
+        known = self.answers.get(answer.call_id)
+        if known is None:
+            self.answers[answer.call_id] = answer
+            return answer
+        return known if known == answer else answer
+
     def spans(self) -> int:
         """Spans and logs held, each once."""
         return sum(1 for key in self.digests if "#" not in key)
+
+    def row(self) -> list[object]:
+        """As a JSON list."""
+        answers, offers = Table[Answer](), Table[Offered]()
+        facts = [fact.row(answers, offers) for fact in self.facts.values()]
+        return [
+            facts,
+            [list(answer) for answer in answers.items],
+            [[list(tool) for tool in offered] for offered in offers.items],
+            self.links,
+            self.digests,
+            self.received_ns,
+            sorted(self.keys),
+        ]
+
+    @staticmethod
+    def from_row(row: list[Value]) -> "TraceState":
+        """The trace that `row` wrote."""
+        rows = cast("list[list[Any]]", row)
+        answers = [Answer(*one) for one in rows[1]]
+        offers = [
+            tuple(Tool(name, told, tuple(needed)) for name, told, needed in offered)
+            for offered in rows[2]
+        ]
+        made = TraceState(
+            links=cast("dict[str, str]", row[3]),
+            digests=cast("dict[str, str]", row[4]),
+            received_ns=cast(int, row[5]),
+            keys=frozenset(cast("list[str]", row[6])),
+        )
+        for one in rows[0]:
+            made.hold(Fact.from_row(one, answers, offers))
+        return made
 
 
 @dataclass(slots=True)
@@ -82,16 +142,7 @@ class JoinerState:
                 **{name: getattr(self, name) for name in _SCALARS},
                 **{name: sorted(getattr(self, name)) for name in _SETS},
                 "judged": self.judged,
-                "traces": {
-                    trace_id: [
-                        [fact.row() for fact in trace.facts.values()],
-                        trace.links,
-                        trace.digests,
-                        trace.received_ns,
-                        sorted(trace.keys),
-                    ]
-                    for trace_id, trace in self.traces.items()
-                },
+                "traces": {trace_id: trace.row() for trace_id, trace in self.traces.items()},
                 "groups": {
                     key: [sorted(group.traces), group.state, group.judged, group.since_ns]
                     for key, group in self.groups.items()
@@ -112,7 +163,7 @@ class JoinerState:
             setattr(made, name, set(cast("list[str]", loaded[name])))
         made.judged = cast("dict[str, int]", loaded["judged"])
         for trace_id, row in cast("dict[str, list[Value]]", loaded["traces"]).items():
-            made.traces[trace_id] = _trace(row)
+            made.traces[trace_id] = TraceState.from_row(row)
         for key, row in cast("dict[str, list[Value]]", loaded["groups"]).items():
             made.groups[key] = GroupState(
                 traces=set(cast("list[str]", row[0])),
@@ -125,15 +176,3 @@ class JoinerState:
 
 _SCALARS = ("environment", "idle_ns", "age_ns", "max_calls", "max_spans", "spans", "watermark_ns")
 _SETS = ("dirty", "pending", "asked", "stored", "removed")
-
-
-def _trace(row: list[Value]) -> TraceState:
-    facts = [Fact.from_row(one) for one in cast("list[list[Value]]", row[0])]
-    return TraceState(
-        facts={fact.span_id: fact for fact in facts},
-        links=cast("dict[str, str]", row[1]),
-        digests=cast("dict[str, str]", row[2]),
-        received_ns=cast(int, row[3]),
-        keys=frozenset(cast("list[str]", row[4])),
-        speaks=any(fact.kind != "link" for fact in facts),
-    )

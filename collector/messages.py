@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple, cast
 
+import orjson
+
 from collector.python_reprs import REPR, repr_calls, repr_lists
 from collector.values import arguments, decode, result, text_block, text_of
 from contracts.span import Value
@@ -24,6 +26,9 @@ ITEMS = 2_000
 
 REQUEST_CHARACTERS = 4_000
 """Kept of the user's first message."""
+
+ANSWER_CHARACTERS = 8_000
+"""Kept of an answer's text; the tool's own span has it whole."""
 
 SYSTEM_CHARACTERS = 500
 """Read of a system prompt: an agent's name stands at its beginning."""
@@ -143,7 +148,18 @@ def read(value: Value, name: str = "") -> Messages:
     """
     walk = _Walk()
     walk.visit(decode(value), _tag(name), "", 0)
-    return Messages(tuple(walk.asks), tuple(walk.answers), walk.request, walk.system)
+    answers = tuple(answer._replace(content=_cut(answer.content)) for answer in walk.answers)
+    return Messages(tuple(walk.asks), answers, walk.request, walk.system)
+
+
+def _cut(content: Value) -> Value:
+    if isinstance(content, str):
+        return content[:ANSWER_CHARACTERS]
+    if isinstance(content, (dict, list)):
+        text = orjson.dumps(content)
+        if len(text) > ANSWER_CHARACTERS:
+            return text[:ANSWER_CHARACTERS].decode("utf-8", "ignore")
+    return content
 
 
 class _Walk:
@@ -229,7 +245,7 @@ class _Walk:
         about = inner if isinstance(inner, dict) else value
         told = _first(value, ("reason", "message")) or "The call was not approved."
         self.answers.append(
-            Answer(_first_text(about, _IDS), _first_text(about, _NAMES), told, True)
+            Answer(_first_text(about, _IDS), _first_text(about, _NAMES), result(told), True)
         )
 
     def _ask(self, value: dict[str, Value], word: str) -> bool:

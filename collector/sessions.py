@@ -6,7 +6,6 @@ from dataclasses import replace
 from collector import identity
 from collector.calls import resolve
 from collector.extraction import extract
-from collector.facts import Fact
 from collector.joiner_state import GroupState, JoinerState, TraceState
 from collector.log_events import extract_log
 from collector.trajectories import build
@@ -105,7 +104,7 @@ class Sessions:
                 trace.received_ns = span.received_ns
             fact = extract(span, environment)
             if fact is not None:
-                self._place(trace, fact)
+                trace.hold(fact)
             elif seen is None:
                 trace.links[span_id] = span.parent_span_id
             if trace.speaks:
@@ -124,14 +123,6 @@ class Sessions:
         )
         return Added(tuple(fresh), tuple(new_logs), duplicates, tuple(conflicts))
 
-    def _place(self, trace: TraceState, fact: Fact) -> None:
-        """Hold a fact; of two with one span id the later end, then the greater digest, stands."""
-        known = trace.facts.get(fact.span_id)
-        if known is None or (known.end_ns, known.digest) < (fact.end_ns, fact.digest):
-            trace.facts[fact.span_id] = fact
-        if fact.kind != "link":
-            trace.speaks = True
-
     def _add_log(self, log: LogEvent) -> bool:
         fact = extract_log(log, self._state.environment)
         trace_id = log.trace_id
@@ -142,8 +133,6 @@ class Sessions:
             )
         trace = self._traces.get(trace_id)
         if trace is None:
-            if fact is None:
-                return True
             trace = self._traces[trace_id] = TraceState()
         key = "log:" + log.digest
         if key in trace.digests:
@@ -152,7 +141,7 @@ class Sessions:
         self._state.spans += 1
         trace.received_ns = max(trace.received_ns, log.received_ns)
         if fact is not None:
-            self._place(trace, fact)
+            trace.hold(fact)
         if trace.speaks:
             self._dirty.add(trace_id)
         return True

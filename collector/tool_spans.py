@@ -23,6 +23,9 @@ from contracts.trajectory import ArgumentsState
 BUILT_IN = (("command", "full_command"), ("file_path", "file_path"))
 """Arguments of Claude Code's own tools: parameter and the attribute that has it."""
 
+RESULT_CHARACTERS = 65_536
+"""Kept of a result that is text; the span in the store has it whole."""
+
 _EMBEDDED_ID = re.compile(
     r'\\*["\'](?:tool_call_id|toolCallId|tool_use_id)\\*["\']\s*:\s*\\*["\']([\w.:/|+=-]+)'
 )
@@ -54,7 +57,7 @@ def tool_fields(reading: Reading) -> dict[str, object]:
         "arguments": given,
         "arguments_state": state,
         "arguments_loose": loose,
-        "result": result(raw_result),
+        "result": _cut(result(raw_result)),
         "has_result": raw_result is not None,
         "failed": failed,
         "required": _required(reading) if failed else (),
@@ -168,6 +171,10 @@ def _status(reading: Reading) -> str:
     """A status that is a refusal, "" for any other."""
     told = reading.text(Field.ERROR)
     return told if _REFUSED.search(told) else ""
+
+
+def _cut(value: Value) -> Value:
+    return value[:RESULT_CHARACTERS] if isinstance(value, str) else value
 
 
 def _required(reading: Reading) -> tuple[str, ...]:

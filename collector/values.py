@@ -109,6 +109,19 @@ def clean(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
+def shallow(value: Value) -> Value:
+    """`value`, nested at most `DEPTH` deep: what is stored must be writable as JSON again."""
+    return plain(value) if _deeper(value, DEPTH) else value
+
+
+def _deeper(value: Value, left: int) -> bool:
+    if isinstance(value, dict):
+        return left == 0 or any(_deeper(item, left - 1) for item in value.values())
+    if isinstance(value, list):
+        return left == 0 or any(_deeper(item, left - 1) for item in value)
+    return False
+
+
 def text_of(value: Value) -> str:
     """A short scalar as text, "" for placeholders (`unknown`, `None`, ...) and structures."""
     if isinstance(value, str):
@@ -140,7 +153,7 @@ def arguments(raw: Value) -> Decoded:
     """Arguments of a call from whatever an SDK wrote, envelopes unwrapped (CONVENTIONS 0.3)."""
     if raw is None:
         return Decoded(None, "absent")
-    value = unwrap(decode(raw))
+    value = shallow(unwrap(decode(raw)))
     if isinstance(value, dict):
         return Decoded(value, "redacted" if value and _all_redacted(value) else "object")
     if value is None:
@@ -262,7 +275,7 @@ _REPR_CONTENT = re.compile(r"^content=('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")")
 
 def result(raw: Value) -> Value:
     """A tool's result, LangChain message envelopes and JSON in JSON unwrapped."""
-    return _result(decode(raw), 0)
+    return shallow(_result(decode(raw), 0))
 
 
 def _result(value: Value, depth: int) -> Value:

@@ -151,13 +151,32 @@ def kind_of(attribute: str, value: str) -> Kind | None:
     """The kind that `value` of a kind attribute stands for, None if it says nothing."""
     lowered = value.lower()
     values = KIND_VALUES.get(attribute)
-    if values is None:
-        return KINDS.get(lowered) if lowered in SAFE_KINDS else None
-    found = values.get(lowered)
-    if found is None and attribute == "ai.operationId" and lowered.startswith("ai.toolcall"):
-        return "tool"
+    found: Kind | None = values.get(lowered) if values is not None else None
+    if found is None and (values is not None or lowered in SAFE_KINDS):
+        found = KINDS.get(lowered)
+    if found is None and len(value) < 60:
+        found = next((kind for kind, said in _SAID if said.search(lowered)), None)
     return found
 
+
+_SAID: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    ("handoff", re.compile(r"(?:^|[_. ])hand_?off|agent_?transfer")),
+    (
+        "tool",
+        re.compile(
+            r"^(?:ai\.)?tool_?call|(?:execute|call|invoke|run)[_. ]?(?:tool|function)$|"
+            r"^(?:tool|function)[_. ]?(?:execution|execute|call|invocation|run|use)$"
+        ),
+    ),
+    (
+        "agent",
+        re.compile(
+            r"^(?:invoke|run|execute)[_. ]?agent$|"
+            r"^agent[_. ]?(?:run|invoke|invocation|execution|execute)$"
+        ),
+    ),
+)
+"""Kinds by the pattern of a kind attribute's value, where no table has it."""
 
 SAFE_KINDS = frozenset(KINDS) - {
     "span",

@@ -47,7 +47,7 @@ GENAI = Dialect(
         "gen_ai.span.kind": {**OPERATIONS, "llm": "chat"},
     },
     fields={
-        Field.TOOL: ("gen_ai.tool.name",),
+        Field.TOOL: ("gen_ai.tool.name", "tool.name"),
         Field.ARGUMENTS: (
             "gen_ai.tool.call.arguments",
             "gen_ai.tool.arguments",

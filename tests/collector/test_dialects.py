@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from collector.dialects import DIALECTS
 from collector.sessions import Sessions
 from contracts.span import STATUS_ERROR, Event, LogEvent, Span, Value
 from contracts.testing import Spans
@@ -295,6 +298,48 @@ TOOL_SPANS: dict[str, One] = {
             "acme.input": TEXT,
             "acme.output": '{"ok": true}',
             "acme.tool_call_id": "c1",
+        },
+    ),
+    "arguments in attributes of their own": One(
+        "tools/call refund",
+        {
+            "mcp.method.name": "tools/call",
+            "mcp.tool.name": "refund",
+            "mcp.request.argument.order_id": "ORD-7",
+            "mcp.request.argument.amount": 12.5,
+            "mcp.tool_call_id": "c1",
+        },
+    ),
+    "an operation nobody listed": One(
+        "step",
+        {
+            "gen_ai.operation.name": "call_tool",
+            "gen_ai.tool.name": "refund",
+            "gen_ai.tool.call.id": "c1",
+            "gen_ai.tool.call.arguments": TEXT,
+        },
+    ),
+    "llamaindex": One(
+        "FunctionTool.acall",
+        {
+            "openinference.span.kind": "TOOL",
+            "tool.name": "refund",
+            "tool.id": "c1",
+            "input.value": json.dumps({"kwargs": ARGUMENTS}),
+            "output.value": json.dumps(
+                {"blocks": [{"text": '{"ok": true}'}], "tool_name": "refund", "is_error": False}
+            ),
+        },
+    ),
+    "a step that names its tool": One(
+        "Workflow.task",
+        {
+            "traceloop.span.kind": "task",
+            "traceloop.entity.name": "Workflow.task",
+            "tool.name": "refund",
+            "tool.arguments": TEXT,
+            "tool_call.id": "c1",
+            "traceloop.entity.output": '{"tool_name": "refund", "tool_output": {"ok": true}}',
         },
     ),
     "mcp with its arguments": One(
@@ -789,6 +834,75 @@ def test_a_failed_span_tells_how_it_failed(text: str, exception: str, outcome: s
     assert call.outcome == outcome
 
 
+def test_a_failure_without_a_word_is_told_by_the_schema() -> None:
+    attributes: dict[str, Value] = {
+        "openinference.span.kind": "TOOL",
+        "tool.name": "refund",
+        "tool.parameters": '{"type": "object", "properties": {}, "required": ["amount", "reason"]}',
+        "input.value": TEXT,
+    }
+    (call,) = calls_of(spans_of([One("refund", attributes, status_code=STATUS_ERROR)]))
+    assert call.outcome == "invalid_arguments"
+
+
+def test_a_span_named_for_its_tool_is_enough() -> None:
+    assert [c.tool for c in calls_of(spans_of([One("execute_tool refund")]))] == ["refund"]
+    assert [c.tool for c in calls_of(spans_of([One("langchain4j.tools.refund")]))] == ["refund"]
+
+
+def test_an_agent_named_only_in_the_steps_around() -> None:
+    def step(name: str) -> One:
+        said = f"AgentSetup(input=[], current_agent_name='{name}')"
+        return One("setup", {"openinference.span.kind": "CHAIN", "output.value": said}, under=0)
+
+    tool: dict[str, Value] = {"openinference.span.kind": "TOOL", "tool.name": "x"}
+    case = [
+        One("root"),
+        step("desk"),
+        One("x", tool, under=0),
+        step("back"),
+        One("x", tool, under=0),
+    ]
+    assert [call.agent for call in calls_of(spans_of(case))] == ["desk", "back"]
+
+
+def test_where_each_model_call_is_a_trace_a_session_joins_them() -> None:
+    session: dict[str, Value] = {"session.id": "s"}
+    chat: dict[str, Value] = {
+        **session,
+        "openinference.span.kind": "LLM",
+        "llm.model_name": "m",
+        "output.value": json.dumps(
+            {
+                "role": "assistant",
+                "tool_calls": [
+                    {"id": "c1", "function": {"name": "refund", "arguments": TEXT}},
+                    {"id": "c2", "function": {"name": "look", "arguments": "{}"}},
+                ],
+            }
+        ),
+    }
+    tool: dict[str, Value] = {**session, "openinference.span.kind": "TOOL", "tool.name": "refund"}
+    told = json.dumps(
+        {"messages": [{"role": "tool", "tool_call_id": "c2", "content": "Error: no"}]}
+    )
+    second: dict[str, Value] = {
+        **session,
+        "openinference.span.kind": "LLM",
+        "llm.model_name": "m",
+        "input.value": told,
+    }
+    spans = [
+        replace(spans_of([one], trace)[0], start_ns=trace * 10**9, end_ns=trace * 10**9 + 1)
+        for trace, one in enumerate([One("llm", chat), One("refund", tool), One("llm", second)], 1)
+    ]
+    calls = calls_of(spans)
+    assert [(c.tool, c.call_id, c.arguments, c.model) for c in calls] == [
+        ("look", "c2", {}, "m"),
+        ("refund", "c1", ARGUMENTS, "m"),
+    ]
+
+
 def test_a_provider_run_tool_is_a_call() -> None:
     parts: list[Value] = [
         {
@@ -1133,3 +1247,78 @@ def test_what_was_offered_and_asked_for_stands_beside_the_call() -> None:
     assert trajectory.request == "Refund ORD-7."
     (call,) = trajectory.calls
     assert (call.tools_offered, call.tool_description) == (("look", "refund"), "Pay back.")
+
+
+KEYS = [
+    *(name for dialect in DIALECTS for name in dialect.kinds),
+    *(name for dialect in DIALECTS for names in dialect.fields.values() for name in names),
+    *(f"{prefix}.0.message.role" for dialect in DIALECTS for prefix in dialect.flat),
+    *(f"{prefix}.1.tool_calls.0.name" for dialect in DIALECTS for prefix in dialect.flat),
+    "acme.tool.name",
+    "acme.tool.arguments.path",
+    "toolCallId",
+    "events",
+    "error.type",
+]
+WORDS = st.sampled_from(
+    ["tool", "TOOL", "execute_tool", "chat", "invoke_agent", "llm", "x", "", "ai.toolCall", "null"]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | WORDS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            WORDS
+            | st.sampled_from(["role", "type", "content", "parts", "tool_calls", "id", "name"])
+            | st.sampled_from(
+                ["arguments", "function", "output", "kwargs", "data", "input", "args"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+VALUES = (
+    WORDS
+    | JSON
+    | JSON.map(json.dumps)
+    | JSON.map(lambda value: json.dumps(json.dumps(value)))
+    | JSON.map(repr)
+    | st.binary(max_size=20)
+    | st.sampled_from(
+        ["[" * 500, '{"a":' * 400 + "1" + "}" * 400, "ToolCall(", "ToolCall(name='x'"]
+    )
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["execute_tool x", "chat", "handoff to x", "MCP send tools/call x", "→"]
+            ),
+            st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=8),
+            st.sampled_from(["gen_ai.choice", "gen_ai.tool.message", "exception", "tool.output"]),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_nothing_that_attributes_hold_breaks_the_joiner(
+    written: list[tuple[str, dict[str, Value], str]],
+) -> None:
+    spans = spans_of(
+        [
+            One(name, attributes, under=place - 1, events=(Event(happened, 0, attributes),))
+            for place, (name, attributes, happened) in enumerate(written)
+        ]
+    )
+    logs = [log("gen_ai.choice", spans[0], next(iter(spans[0].attributes.values()), None))]
+    sessions = Sessions()
+    sessions.add(spans, logs)
+    first = sessions.assemble(0).changed
+    again = Sessions.from_bytes(sessions.to_bytes())
+    again.add(spans, logs)
+    assert again.assemble(0).changed in ((), first)
