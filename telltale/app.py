@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
@@ -18,10 +18,12 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from alerts.exposition import Exposition
+from collector.connection_guard import guarded
 from collector.inbox import OtlpInbox
 from collector.otlp import decode
 from collector.otlp_grpc import GrpcReceiver
 from collector.otlp_http import HttpReceiver
+from collector.receiver_limits import ReceiverLimits
 from contracts.clock import Clock, SystemClock
 from contracts.ports import SpanSource
 from storage import listings
@@ -41,11 +43,15 @@ from telltale.pipeline import Pipeline, Step, subject_of
 from telltale.reads import Reads
 from telltale.server import ApiServer
 from telltale.stages import rule_pack, stages
+from telltale.upkeep import Retention
 
 log = logging.getLogger("telltale.app")
 
 STOP_S = 8.0
-"""Each part's share of a clean stop; all together stay below the 30 s an orchestrator allows."""
+"""What all parts together may take for a clean stop; Kubernetes and Docker allow 10 s or more."""
+LEAST_STOP_S = 0.5
+"""What a part may take where the others before it took all."""
+API_CONNECTIONS = 256
 STALE_COMMIT_S = 60.0
 """Without a turn of the loop for this long the daemon is not ready."""
 
@@ -60,6 +66,7 @@ class App:
         self._stopping = threading.Event()
         self._last_turn_ns = self.clock.monotonic_ns()
         self._problems: dict[str, str] = {}
+        self._stop_by_ns = 0
         try:
             self._build()
         except BaseException:
@@ -92,7 +99,13 @@ class App:
             self.store,
             self.sources,
             clock,
-            Observers(self._committed, self.exposition.failed, self._turned),
+            Observers(
+                self._committed,
+                self.exposition.failed,
+                partial(self.exposition.dropped, "refused"),
+                self._turned,
+                Retention(self.store, settings.storage.retention_days, clock).turn,
+            ),
         )
         explainer = Explainer(self.store, self.labeller, settings)
         self.reads = Reads(
@@ -106,36 +119,47 @@ class App:
             self._observations,
         )
         host, port = address(settings.api.listen)
-        self.server = ApiServer(self._application(), host, port)
+        protocol = guarded(ReceiverLimits(connections=API_CONNECTIONS))
+        self.server = ApiServer(self._application(), host, port, protocol)
         self.receivers: list[HttpReceiver | GrpcReceiver] = []
         read = partial(decode, limits=settings.otlp.limits)
+        # one number says what a payload may have, whichever way and however packed it comes
+        most = settings.otlp.limits.payload_bytes
+        limits = ReceiverLimits(request_bytes=most, payload_bytes=most)
         if settings.otlp.http:
             host, port = address(settings.otlp.http)
-            self.receivers.append(HttpReceiver(self.inbox, read, host=host, port=port))
+            self.receivers.append(
+                HttpReceiver(self.inbox, read, host=host, port=port, limits=limits)
+            )
         if settings.otlp.grpc:
             host, port = address(settings.otlp.grpc)
-            self.receivers.append(GrpcReceiver(self.inbox, read, host=host, port=port))
+            self.receivers.append(
+                GrpcReceiver(self.inbox, read, host=host, port=port, limits=limits)
+            )
 
     def start(self) -> None:
         """Serve and receive. Raises `ConfigError` where an address cannot be had."""
         self.server.start()
-        self._stack.callback(self.server.close, STOP_S)
+        self._stack.callback(self._within, self.server.close)
         self.delivery = Deliverer(
             self.store,
             self.settings.alertmanager.urls,
-            self.server.url,
+            self.settings.api.url or self.server.url,
+            self.settings.alertmanager.runbooks,
             lambda: self.pipeline.memory,
             self.exposition,
             self.clock,
         )
         self.delivery.start()
-        self._stack.callback(self.delivery.close, STOP_S)
-        self._loop_thread = threading.Thread(target=self._run_loop, name="loop", daemon=True)
-        self._loop_thread.start()
-        self._stack.callback(self._stop_loop)
+        self._stack.callback(self._within, self.delivery.close)
         for receiver in self.receivers:
             receiver.start()
-            self._stack.callback(receiver.close, STOP_S)
+            self._stack.callback(self._within, receiver.close)
+        self._loop_thread = threading.Thread(target=self._run_loop, name="loop", daemon=True)
+        self._loop_thread.start()
+        # stopped before the receivers: what is queued goes back to its senders at once, and the
+        # receivers have no answer to wait for
+        self._stack.callback(self._stop_loop)
         self._write_marker()
         self._stack.callback((self.settings.data / MARKER).unlink, missing_ok=True)
         log.info("started", extra={"api": self.server.url, "data": str(self.settings.data)})
@@ -149,7 +173,8 @@ class App:
         self._stopping.set()
 
     def close(self) -> None:
-        """Stop everything, newest first. Idempotent."""
+        """Stop everything, newest first, within about `STOP_S`. Idempotent."""
+        self._stop_by_ns = self.clock.monotonic_ns() + int(STOP_S * 1e9)
         self._stack.close()
 
     @property
@@ -197,12 +222,16 @@ class App:
             self._problems["loop"] = f"{type(error).__name__}: {error}"
             self._stopping.set()
 
+    def _within(self, close: Callable[[float], None]) -> None:
+        """Close a part within what is left of the time."""
+        left_s = (self._stop_by_ns - self.clock.monotonic_ns()) / 1e9
+        close(max(LEAST_STOP_S, left_s))
+
     def _stop_loop(self) -> None:
-        self.inbox.close(STOP_S)
         self.loop.stop()
-        self._loop_thread.join(STOP_S)
+        self._within(self._loop_thread.join)
         for source in self.sources:
-            source.close(STOP_S)
+            self._within(source.close)
 
     def _committed(self, step: Step, seconds: float) -> None:
         if step.changes.committed_ns:
@@ -214,7 +243,8 @@ class App:
         self._last_turn_ns = self.clock.monotonic_ns()
         self.exposition.polled(now_ns)
         for source in self.sources:
-            self.exposition.source(source.name, True, source.lag_s(now_ns))
+            lag_s = source.lag_s(now_ns)
+            self.exposition.source(source.name, source.up, lag_s, source.stalled)
 
     def _readiness(self) -> Readiness:
         idle_s = (self.clock.monotonic_ns() - self._last_turn_ns) / 1e9

@@ -41,17 +41,19 @@ class _Section(BaseModel):
 def address(value: str) -> tuple[str, int]:
     """Host and port of `host:port` or `[v6]:port`. Raises ValueError."""
     host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"{value!r} is not host:port")
     return host.strip("[]"), int(port)
 
 
 class ApiConfig(_Section):
-    """API, UI and /metrics. `token`: bearer token asked of every API request, "" for none.
+    """API, UI and /metrics. `url`: the address people reach it under, for links in alerts; "" for
+    the one it listens on. `token`: bearer token asked of every API request, "" for none.
     `hosts`: names besides loopback under which the API may be addressed (DNS rebinding guard).
     """
 
     listen: str = "127.0.0.1:8686"
+    url: str = ""
     token: SecretStr = SecretStr("")
     hosts: tuple[str, ...] = ()
 
@@ -63,9 +65,12 @@ class ApiConfig(_Section):
 
 
 class AlertmanagerConfig(_Section):
-    """Alertmanagers that get every alert; none: alerts are only metrics and rows."""
+    """Alertmanagers that get every alert; none: alerts are only metrics and rows. `runbooks`: the
+    address under which the runbooks stand, for links.
+    """
 
     urls: tuple[str, ...] = ()
+    runbooks: str = "docs/runbooks"
 
 
 class RedactionConfig(_Section):
@@ -136,6 +141,14 @@ class Settings(BaseSettings):
     redaction: RedactionConfig = RedactionConfig()
     trajectories: TrajectoriesConfig = TrajectoriesConfig()
     detection: DetectionConfig = DetectionConfig()
+
+    @field_validator("otlp")
+    @classmethod
+    def _are_addresses(cls, value: OtlpConfig) -> OtlpConfig:
+        for given in (value.http, value.grpc):
+            if given is not None:
+                address(given)
+        return value
 
     @field_validator("subject")
     @classmethod

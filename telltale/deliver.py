@@ -19,13 +19,16 @@ TURN_S = 1.0
 
 
 class Deliverer:
-    """Delivers until closed. `memory`: what the pipeline knows of raised alerts, now."""
+    """Delivers until closed. `page`, `runbooks`: addresses for links. `memory`: what the pipeline
+    knows of raised alerts, now.
+    """
 
     def __init__(
         self,
         store: Store,
         urls: Sequence[str],
         page: str,
+        runbooks: str,
         memory: Callable[[], Memory],
         exposition: Exposition,
         clock: Clock,
@@ -34,7 +37,7 @@ class Deliverer:
         self._store = store
         self._clock = clock
         self._exposition = exposition
-        self._sink = Alertmanager(urls, clock, page) if urls else LogSink()
+        self._sink = Alertmanager(urls, clock, page, runbooks) if urls else LogSink()
         jitter = random.Random(page)
         self._delivery = Delivery(
             store,

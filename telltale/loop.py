@@ -17,28 +17,43 @@ from telltale.pipeline import Pipeline, Step
 
 log = logging.getLogger("telltale.loop")
 
-MAX_RECORDS = 500
-"""Records of one batch and source: at 100 spans a record a commit of 50,000 rows, its upper end."""
+FIRST_RECORDS, MAX_RECORDS = 50, 500
+"""Records of the first batch of each source, and of the largest: at 100 spans a record a commit of
+50,000 rows, its upper end.
+"""
+TURN_S = 1.0
+"""What one turn should take: batches shrink and grow to it, so that neither a sender's answer nor a
+clean stop waits for long, whatever the records hold and the machine does.
+"""
 IDLE_POLL_S = 0.05
 """Wait for the first source's next record when nothing came; bounds the delay of the others."""
 TICK_S = 1.0
 """How often quiescent trajectories are looked for while nothing arrives."""
+AWAY_S = 600.0
+"""How long a source that cannot be reached may be waited for. Past it, trajectories that have some
+of their spans there are judged by what came; the rest is judged when it comes.
+"""
 MAX_BACKOFF_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Observers:
     """Who is told: `committed` after each batch, with the seconds it took; `failed` the stage after
-    a failure; `turned` the time, about once a second.
+    a failure; `refused` the spans that were given back; `turned` the time, about once a second;
+    `idle` after each turn, whether it had nothing to do.
     """
 
     committed: Callable[[Step, float], None]
     failed: Callable[[str], None]
+    refused: Callable[[int], None] = lambda spans: None
     turned: Callable[[int], None] = lambda now_ns: None
+    idle: Callable[[bool], None] = lambda idle: None
 
 
 class Loop:
-    """Runs until `stop` is set, then drains what the sources already hold and returns."""
+    """Runs until `stop` is set. What is polled by then is committed, the rest left to be read or
+    sent again.
+    """
 
     def __init__(
         self,
@@ -58,6 +73,8 @@ class Loop:
         self._gaps: list[Gap] = []
         self._last_tick_ns = 0
         self._backoff_s = 0.0
+        self._records = FIRST_RECORDS
+        self._unavailable: set[str] = set()
 
     def stop(self) -> None:
         """End after the batch in work. Any thread may call it."""
@@ -82,6 +99,7 @@ class Loop:
         now_ns = self._clock.now_ns()
         self._gaps += [gap for source in self._sources for gap in source.gaps()]
         tick = now_ns - self._last_tick_ns >= TICK_S * 1e9 or now_ns < self._last_tick_ns
+        self._observers.idle(not batches)
         if not batches and not self._gaps and not tick:
             return False
         if tick:
@@ -111,17 +129,30 @@ class Loop:
 
     def _poll(self, source: SpanSource, timeout_s: float) -> Sequence[Record]:
         try:
-            return source.poll(timeout_s, MAX_RECORDS)
+            records = source.poll(timeout_s, self._records)
         except SourceUnavailable as error:
-            log.warning("source unavailable: %s", error)
-            self._observers.failed("source_unavailable")
-            self._stop.wait(TICK_S)
+            # no wait here: the other sources must not pay for it
+            if source.name not in self._unavailable:
+                self._unavailable.add(source.name)
+                log.warning("source unavailable: %s", error)
+                self._observers.failed("source_unavailable")
             return ()
+        if source.name in self._unavailable and source.up:
+            self._unavailable.discard(source.name)
+            log.info("source available again: %s", source.name)
+        return records
 
     def watermark_ns(self, now_ns: int) -> int:
-        """Receive time up to which everything is polled: a backlog must not look like silence."""
-        lags = [lag for source in self._sources if (lag := source.lag_s(now_ns)) is not None]
-        return now_ns - int(max(lags, default=0.0) * 1e9)
+        """Receive time up to which everything is polled: a backlog must not look like silence.
+
+        A source that is away holds the judging of the others back by at most `AWAY_S`.
+        """
+        behind_s = 0.0
+        for source in self._sources:
+            lag_s = source.lag_s(now_ns)
+            if lag_s is not None:
+                behind_s = max(behind_s, lag_s if source.up else min(lag_s, AWAY_S))
+        return now_ns - int(behind_s * 1e9)
 
     def _store_batch(
         self,
@@ -142,8 +173,16 @@ class Loop:
         for source, batch in batches:
             source.acknowledge(batch, step.rejected)
         self._pipeline.committed()
-        self._observers.committed(step, (self._clock.monotonic_ns() - before) / 1e9)
+        took_s = (self._clock.monotonic_ns() - before) / 1e9
+        self._resize(max((len(batch) for _, batch in batches), default=0), took_s)
+        self._observers.committed(step, took_s)
         return bool(records)
+
+    def _resize(self, records: int, took_s: float) -> None:
+        if records and took_s > TURN_S:
+            self._records = max(1, int(records * TURN_S / took_s))
+        elif records >= self._records and took_s < TURN_S / 2:
+            self._records = min(MAX_RECORDS, 2 * self._records)
 
     def _failed(
         self, error: RetryableError, batches: Sequence[tuple[SpanSource, Sequence[Record]]]
@@ -152,6 +191,7 @@ class Loop:
         self._backoff_s = min(MAX_BACKOFF_S, max(0.25, self._backoff_s * 2))
         log.error("commit failed, state is taken back from the store: %s", error)
         self._observers.failed("commit")
+        self._observers.refused(self._pipeline.decoded)
         while True:
             try:
                 if isinstance(error, StoreUnavailable):

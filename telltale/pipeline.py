@@ -81,6 +81,8 @@ class Pipeline:
         self._bench = stages.bench()
         self._policy = policy.Settings()
         self._memory = self._next_memory = policy.Memory()
+        self.decoded = 0
+        """Spans in the records of the last `process`."""
         self.recover()
 
     @property
@@ -114,7 +116,9 @@ class Pipeline:
         `now_ns`: the watermark of receive time, by which trajectories are quiescent. After a failed
         commit call `recover` before the next batch.
         """
+        self.decoded = 0
         spans, logs, dead_letters, rejected, received = self._decode(records)
+        self.decoded = sum(received.values())
         self._restore_missing(spans, logs)
         added = self._joiner.add(spans, logs)
         self._restore_trajectories()

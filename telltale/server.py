@@ -1,5 +1,6 @@
 """The API's HTTP server, in a thread with an event loop of its own."""
 
+import asyncio
 import socket
 import threading
 
@@ -12,14 +13,20 @@ START_TIMEOUT_S = 10.0
 
 
 class ApiServer:
-    """Serves `app` on `host:port`; port 0 takes a free one, which `address` tells."""
+    """Serves `app` on `host:port`; port 0 takes a free one, which `address` tells.
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    `protocol`: uvicorn's HTTP connection; uvicorn's own keeps half-open requests for ever.
+    """
+
+    def __init__(
+        self, app: FastAPI, host: str, port: int, protocol: type[asyncio.Protocol]
+    ) -> None:
         self._bind = (host, port)
         self._socket: socket.socket | None = None
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http=protocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
