@@ -3,11 +3,11 @@
 COPY (SELECT 'x'::BLOB) TO 'telltale.duckdb' (FORMAT blob, USE_TMP_FILE false)
 COPY (SELECT from_hex('00')) TO 'telltale.duckdb.wal' (FORMAT blob)
 COPY (SELECT 1) TO 'telltale.duckdb.wal.recovery' (FORMAT blob)
-COPY calls TO '/tmp/x.csv'
-COPY calls FROM '/tmp/x.csv'
+COPY calls TO 'x.csv'
+COPY calls FROM 'x.csv'
 COPY FROM DATABASE telltale TO memory
-EXPORT DATABASE '/tmp/x'
-IMPORT DATABASE '/tmp/x'
+EXPORT DATABASE 'x'
+IMPORT DATABASE 'x'
 SELECT * FROM read_blob('telltale.duckdb')
 SELECT * FROM read_duckdb('telltale.duckdb', table_name := 'calls')
 -- files
@@ -24,7 +24,7 @@ SELECT * FROM parquet_schema('x.parquet')
 SELECT * FROM sniff_csv('/etc/passwd')
 SELECT * FROM glob('/etc/*')
 SELECT * FROM '/etc/passwd'
-SELECT * FROM '/tmp/x.parquet'
+SELECT * FROM 'x.parquet'
 SELECT * FROM "/etc/passwd"
 SELECT * FROM 'https://example.com/x.csv'
 SELECT * FROM read_csv('s3://bucket/x.csv')
@@ -90,7 +90,7 @@ SELECT current_setting('temp_directory')
 SELECT * FROM duckdb_settings()
 SELECT * FROM pragma_database_list()
 SELECT * FROM pragma_user_agent()
-SELECT * FROM enable_logging(storage = 'file', storage_config = {'path': '/tmp/x'})
+SELECT * FROM enable_logging(storage = 'file', storage_config = {'path': 'x'})
 CALL enable_logging()
 SELECT * FROM enable_profiling()
 SELECT * FROM disable_logging()
@@ -108,7 +108,7 @@ CHECKPOINT
 VACUUM
 ANALYZE
 -- other files and code
-ATTACH '/tmp/x.duckdb' AS x
+ATTACH 'x.duckdb' AS x
 ATTACH ':memory:' AS x
 DETACH telltale
 INSTALL httpfs
@@ -164,7 +164,7 @@ SELECT (WITH frame AS (SELECT 1 a) SELECT a FROM frame), (SELECT 1 FROM frame)
 -- several statements
 SELECT 1; SELECT 2
 SELECT 1; DROP VIEW calls
-SELECT 1;;COPY calls TO '/tmp/x'
+SELECT 1;;COPY calls TO 'x'
 /* SELECT */ DROP VIEW calls
 PIVOT calls ON tool USING count(*)
 -- resources
