@@ -30,7 +30,7 @@ from storage.config import StorageSettings
 SubjectField = Literal["environment", "agent", "agent_version", "model"]
 SUBJECT_FIELDS: tuple[SubjectField, ...] = get_args(SubjectField)
 
-_TEST_VARIABLES = ("TELLTALE_TEST_KAFKA", "TELLTALE_REQUIRE")
+_TEST_VARIABLES = ("TELLTALE_TEST_KAFKA", "TELLTALE_KAFKA_CACHE", "TELLTALE_REQUIRE")
 """Read by the project's own tests, never by the daemon."""
 
 
