@@ -94,10 +94,9 @@ def files_of_command(command: Command) -> Iterator[FileAccess]:
         for word in words if dict(command.options).get("e") else words[1:]:
             yield FileAccess("write", _clean(word), words[0] if words else "")
     elif program in _COPIERS and words:
-        moved = program in ("mv", "move", "move-item")
         *sources, destination = words
         for word in sources:
-            yield FileAccess("delete" if moved else "read", _clean(word))
+            yield FileAccess("read", _clean(word))
         if sources:
             yield FileAccess("write", _clean(destination))
     elif program in _READERS:

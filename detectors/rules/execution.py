@@ -122,6 +122,9 @@ def _executed(parsed: Parsed, tool: str, found: list[Leaf]) -> None:
     for name, text in found:
         if (name in _SQL_NAMES or alone) and (of_sql or name != "command") and looks_like_sql(text):
             parsed.statements.extend(parse_sql(text))
+        elif of_sql and not of_code:
+            # Broken SQL is not shell: an SQL tool's text never reaches one.
+            continue
         elif (
             name in _CODE_NAMES or (of_code and (alone or name in _SHELL_NAMES))
         ) and parsed.python(text):

@@ -30,15 +30,18 @@ _DENIED_LINE: Final = re.compile(
 )
 _MAX_OUTPUT: Final = 4_000
 
-_SECRET: Final = re.compile(
+_KEY_SHAPES: Final = (
     r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bghp_\w{30,}|\bgithub_pat_\w{20,}"
-    r"|\bsk-[\w-]{20,}"
-    r"|\bxox[abprs]-[\w-]{10,}|\bAIza[\w-]{30,}|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\."
-    r"|\[\[secret:[0-9a-f]+\]\]"
-    r"|\b(?:password|passwd|secret|api_?key|access_?token"
-    r"|private_?key)\b[\"']?\s*[:=]\s*[\"']?[^\s\"'{}]{6,}",
+    r"|\bsk-[\w-]{20,}|\bxox[abprs]-[\w-]{10,}|\bAIza[\w-]{30,}"
+    r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|\[\[secret:[^\[\]\s]{4,160}\]\]"
+)
+_KEY: Final = re.compile(_KEY_SHAPES, re.IGNORECASE)
+_SECRET: Final = re.compile(
+    rf"{_KEY_SHAPES}|\b(?:password|passwd|secret|api_?key|access_?token|private_?key)\b[\"']?"
+    r"\s*[:=]\s*[\"']?[^\s\"'{}]{6,}",
     re.IGNORECASE,
 )
+"""Keys, and what stands behind `password:`; only in what an agent sends, results are full of it."""
 _FAILED: Final = frozenset({"error", "denied", "unknown_tool", "invalid_arguments"})
 _HIDDEN: Final = frozenset({"absent", "redacted", "truncated", "invalid"})
 _MAX_VALUES: Final = 24
@@ -192,7 +195,7 @@ class Facts:
         """Whether the result holds secret-shaped material, or a marker that redaction left for
         one.
         """
-        return bool(self.call.result) and bool(_SECRET.search(self.result_text))
+        return bool(self.call.result) and bool(_KEY.search(self.result_text))
 
     @property
     def sends_secret(self) -> bool:

@@ -127,7 +127,7 @@ def test_files_of_commands() -> None:
         ("write", "c"),
         ("write", "e"),
         ("read", "d"),
-        ("delete", "f"),
+        ("read", "f"),
         ("write", "g"),
         ("read", "h"),
     ]
