@@ -23,8 +23,8 @@ class StorageSettings(BaseModel):
     """How the DuckDB file is opened and kept.
 
     `memory_limit_mb`, `threads`: DuckDB's own. `checkpoint_wal_mb`: write-ahead log size at which
-    the writer checkpoints; DuckDB's default of 16 stalls commits for over a second
-    (RELIABILITY.md 2.2). `checkpoint_interval_s`: a log of any size is folded in after so long.
+    the writer checkpoints; DuckDB's default of 16 stalls commits for over a second (measured with
+    2.0.0). `checkpoint_interval_s`: a log of any size is folded in after so long.
     `queue_size`: writes waiting for the writer before `Busy`. `min_free_mb`: free disk space below
     which commits are refused, because a full disk inside a checkpoint costs a reopen.
     `concurrent_queries`: child processes at once; others wait. `retention_days`: 0 keeps all.

@@ -34,7 +34,7 @@ class Engine:
     """The database of an owned data folder. Thread-safe.
 
     After a fatal error every method raises `StoreUnavailable` until `reopen`: an error can follow a
-    commit that is durable, so the outcome of the last one is unknown (RELIABILITY.md 2.2).
+    commit that is durable, so the outcome of the last one is unknown.
     """
 
     def __init__(self, folder: DataFolder, clock: Clock, settings: StorageSettings) -> None:
@@ -236,7 +236,7 @@ class Engine:
         try:
             self._connection.execute("CHECKPOINT")
         except duckdb.Error as error:
-            # The commits are durable, the instance may not go on: RELIABILITY.md 2.2, disk full.
+            # The commits are durable, but after a full disk the instance may refuse all else.
             self._fail(StoreUnavailable(str(unavailable(error))))
         self._dirty = False
         self._checkpointed_ns = self._clock.monotonic_ns()

@@ -1,9 +1,9 @@
 """Functions that SQL from outside may call: none reads a file, the catalog or a setting, or can
 grow its result without growing its input by much.
 
-Left out on purpose (RELIABILITY.md 3.1.6): repeat, lpad, rpad, printf, format, the edit distances,
-sleep_ms, array_resize, strip_accents, range and generate_series as scalars, to_base64, and
-everything that takes a function or a query by its name.
+Left out on purpose, for they take gigabytes or minutes: repeat, lpad, rpad, printf, format, the
+edit distances, sleep_ms, array_resize, strip_accents, range and generate_series as scalars,
+to_base64, and everything that takes a function or a query by its name.
 """
 
 _OPERATORS = """

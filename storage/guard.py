@@ -2,7 +2,7 @@
 
 In DuckDB 2.0 the statement type SELECT is not read-only (`WITH x AS (DELETE ...) SELECT`), and
 functions like `query()`, `enable_logging()` or `read_blob()` reach everything from within a SELECT.
-So every node must be one that is known here; anything unknown is refused (RELIABILITY.md 3.1.5).
+So every node must be one that is known here; anything unknown is refused.
 """
 
 import json

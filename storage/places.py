@@ -1,7 +1,7 @@
 """Where the rows of an id are, without asking the tables.
 
 Almost every id of a commit is new, or was written moments ago. To find that out by a scan costs
-28 ms of CPU a commit at one million trajectories; there is no index (DESIGN.md section 5).
+28 ms of CPU a commit at one million trajectories; an index would cost every commit more.
 """
 
 # pyarrow-stubs are partial:

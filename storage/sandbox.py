@@ -1,8 +1,9 @@
 """The child process that runs one query of a responder, then ends: `python -I -m storage.sandbox`.
 
-It takes a JSON request on standard input and answers on standard output: lines of JSON, then, after
-the line `{"ready": ...}` and `{"rows": true}`, one Arrow IPC stream. Its settings and their order
-are those of RELIABILITY.md 3.1.4; each was measured, and together they stopped 178 of 178 attacks.
+It takes a JSON request on standard input and answers on standard output: the line `{"ready": true}`
+once it is locked down, the line `{"rows": n}`, then one Arrow IPC stream; or a line that says why
+not. The order of its settings matters: a read-only connection with external access off still
+overwrites its own file, and only statements that run before the lock can lock.
 """
 
 # pyarrow-stubs are partial:
@@ -30,7 +31,7 @@ ADDRESS_SPACE_MB = 1280
 """Allowed above DuckDB's memory limit: the interpreter, libraries, thread stacks, the result."""
 
 BATCH_ROWS = 4096
-# DuckDB aborts the process where it cannot read these (RELIABILITY.md 2.2).
+# DuckDB aborts the process where it cannot read these.
 _NEEDED = ("/proc/self/cgroup", "/proc/meminfo", "/sys")
 
 

@@ -16,7 +16,7 @@ class Writer:
 
     `idle`: called after every function and whenever nothing came for the seconds it returned last
     (None: wait for the next function). Four threads updating one DuckDB row lost 540 of 800 updates
-    to conflicts (HOUSE.md section 3); hence one.
+    to conflicts (measured with 2.0.0); hence one.
     """
 
     def __init__(self, queue_size: int, idle: Callable[[], float | None]) -> None:

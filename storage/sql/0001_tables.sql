@@ -1,6 +1,6 @@
 -- Rows as the stages make them. `batch` numbers the commit that wrote a row: batches only grow, so
 -- zone maps find the rows of one trace or trajectory without an index. No PRIMARY KEY on the large
--- tables: it costs 7x the time and 9x the disk (docs/decisions); `telltale verify` audits instead.
+-- tables: it costs 7x the time and 9x the disk (measured); `telltale verify` audits instead.
 CREATE TABLE data.spans (
     trace_id VARCHAR NOT NULL, span_id VARCHAR NOT NULL, parent_span_id VARCHAR NOT NULL,
     name VARCHAR NOT NULL, kind BIGINT NOT NULL,

@@ -1,4 +1,4 @@
--- One attack a line; RELIABILITY.md 3.1.2 has the matrix behind them.
+-- One attack a line.
 -- the own file and its log
 COPY (SELECT 'x'::BLOB) TO 'telltale.duckdb' (FORMAT blob, USE_TMP_FILE false)
 COPY (SELECT from_hex('00')) TO 'telltale.duckdb.wal' (FORMAT blob)

@@ -20,7 +20,7 @@ def test_the_page_names_every_view_and_column(store: Store) -> None:
 
 
 def test_the_columns_of_the_stable_surface(store: Store) -> None:
-    """DESIGN.md section 4, to the letter."""
+    """What scripts rely on from the first day."""
     surface = {
         "calls": "trajectory_id step trace_id span_id call_id started_at duration_ns environment "
         "service agent agent_version parent_agent model conversation_id user_id tool arguments "
