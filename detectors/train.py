@@ -127,6 +127,10 @@ def _telling(encoded: Sequence[Encoded], fewest: int) -> Flags:
     return events >= fewest
 
 
+_NOTHING = 2.0
+"""Nats over all trajectories that no rung with more parameters is worth (Akaike 1974)."""
+
+
 def _simplest(rungs: Sequence[Rung], scores: dict[Rung, Floats]) -> Rung:
     """The first rung within one standard error of the best: Breiman et al. 1984's one-SE rule on
     the paired differences of trajectories.
@@ -135,7 +139,7 @@ def _simplest(rungs: Sequence[Rung], scores: dict[Rung, Floats]) -> Rung:
     for rung in rungs:
         lost = scores[best] - scores[rung]
         spread = float(np.std(lost)) * math.sqrt(len(lost))
-        if float(lost.sum()) <= spread:
+        if float(lost.sum()) <= max(spread, _NOTHING):
             return rung
     return best
 
