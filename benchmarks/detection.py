@@ -32,7 +32,10 @@ from detectors.simulate import SCENARIOS  # noqa: E402
 
 ARL = 5000.0
 WARM = 200
-"""Trajectories before the change."""
+"""Trajectories before the change, for detectors that know a reference."""
+
+PEER_WARM = 2000
+"""The same for peers, most of which know the usual rate only from the stream itself."""
 
 SHIFTS = tuple(name for name, each in SCENARIOS.items() if not each.benign)
 BENIGN = tuple(name for name, each in SCENARIOS.items() if each.benign and name != "none")
@@ -55,7 +58,7 @@ class Size:
 
 
 QUICK = Size(15_000, 12_000, 60, 4_000, 120, 6_000, 12, 4, 40.0)
-FULL = Size(60_000, 20_000, 240, 8_000, 400, 15_000, 30, 12, 600.0)
+FULL = Size(60_000, 15_000, 150, 6_000, 300, 15_000, 24, 10, 600.0)
 
 Cells = dict[str, Report]
 
@@ -144,8 +147,9 @@ def measure_peer(peer: Peer, sample: rows.Sample, size: Size, rng: np.random.Gen
                 chosen[column] = calibrate(run_length, low, high, peer.name in RISING, ARL)
         onset = None
         if not scenario.benign:
-            steps, onset = WARM + LONGEST.get(name, size.delay_steps), WARM + 1
-        matrix = streams(column, name, 0 if onset is None else WARM, steps, count)
+            steps = PEER_WARM + LONGEST.get(name, size.delay_steps)
+            onset = PEER_WARM + 1
+        matrix = streams(column, name, 0 if onset is None else PEER_WARM, steps, count)
         cells[name] = report(runs_until_first(first(matrix, column, chosen[column]), steps, onset))
     return cells
 

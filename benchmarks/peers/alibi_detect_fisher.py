@@ -10,7 +10,11 @@ def make(parameter, usual):
     reference[: round(5000 * usual)] = 1
     np.random.seed(0)
     detector = FETDriftOnline(
-        reference, ert=parameter, window_sizes=[50, 200], n_bootstraps=2000, verbose=False
+        reference,
+        ert=parameter,
+        window_sizes=[50, 200],
+        n_bootstraps=max(10_000, int(5 * parameter)),  # it refuses to estimate rarer quantiles
+        verbose=False,
     )
 
     def fresh() -> Step:

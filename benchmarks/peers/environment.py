@@ -18,7 +18,7 @@ PEERS: dict[str, tuple[str, str, float, float]] = {
     "river PageHinkley": ("river", "river_page_hinkley", 2.0, 60.0),
     "frouros CUSUM": ("frouros", "frouros_cusum", 2.0, 60.0),
     "menelaus CUSUM": ("menelaus", "menelaus_cusum", 5.0, 300.0),
-    "alibi-detect Fisher": ("alibi_detect", "alibi_detect_fisher", 500.0, 20_000.0),
+    "alibi-detect Fisher": ("alibi_detect", "alibi_detect_fisher", 1_000.0, 10_000.0),
     "evidently PSI, 200": ("evidently", "evidently_psi", 0.0, 0.0),
 }
 """Requirements file, program, and the range in which its parameter is calibrated."""
