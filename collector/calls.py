@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from collector import identity
 from collector.asks import join_asks
-from collector.drafts import Segment, TraceCalls
+from collector.drafts import Draft, Segment, TraceCalls
 from collector.executions import Executions
 from collector.facts import Fact
 from collector.identity import match_name
@@ -112,19 +112,32 @@ class _Resolver:
                 draft.step_error = tree.step_error(fact)
             elif fact.kind == "tool" and not draft.has_result and not draft.failed:
                 draft.stopped = tree.stops_at(fact, draft.tool, told)
-            chat = (
-                draft.asked_by
-                if draft.asked_by and draft.asked_by.offered
-                else tree.chat_before(fact)
-            )
-            if chat is not None:
-                draft.offered = chat.offered
+            offer = self._offer(draft)
+            if offer is not None:
+                draft.offered = offer.offered
                 if not draft.description:
                     wanted = match_name(draft.tool)
                     draft.description = next(
-                        (one.description for one in chat.offered if match_name(one.name) == wanted),
+                        (
+                            one.description
+                            for one in offer.offered
+                            if match_name(one.name) == wanted
+                        ),
                         "",
                     )
+
+    def _offer(self, draft: Draft) -> Fact | None:
+        """The fact that says which tools were to be had: the asking model call, else the agent."""
+        asked_by = draft.asked_by
+        if asked_by is not None and asked_by.offered:
+            return asked_by
+        chat = self.tree.chat_before(draft.fact)
+        if chat is not None and chat.offered:
+            return chat
+        for one in self.tree.above(draft.fact):
+            if one.kind == "agent":
+                return one if one.offered else None
+        return None
 
     def _handed_by(self, agent: str, fact: Fact) -> str:
         wanted = match_name(agent)

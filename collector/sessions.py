@@ -74,6 +74,8 @@ class Sessions:
             group = self._groups.get(key)
             if group is not None:
                 group.judged = max(group.judged, calls)
+                if group.judged and group.state == "open":
+                    group.state = "reopened"
             else:
                 self._judged[key] = max(calls, self._judged.get(key, 0))
 

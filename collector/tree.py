@@ -170,10 +170,15 @@ class Tree:
         if not index:
             return None
         for one in (*(a.span_id for a in self.above(fact)), ""):
-            starts, found = index.get(one, ((), ()))
-            at = bisect_right(starts, fact.start_ns + CLOCK_SLACK_NS)
+            entry = index.get(one)
+            if entry is None:
+                continue
+            starts, found = entry
+            at = bisect_right(starts, fact.start_ns)
             if at:
                 return found[at - 1]
+            if starts[0] <= fact.start_ns + CLOCK_SLACK_NS:
+                return found[0]
         return None
 
     def model(self, fact: Fact, asked_by: Fact | None) -> str:
