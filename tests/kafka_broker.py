@@ -250,7 +250,9 @@ def main(arguments: Sequence[str]) -> int:
     def interrupted(signum: int, frame: object) -> None:
         raise KeyboardInterrupt
 
+    # Both: a shell starts what runs in the background with SIGINT ignored.
     signal.signal(signal.SIGTERM, interrupted)
+    signal.signal(signal.SIGINT, interrupted)
     try:
         broker = Broker(data=options.data, port=options.port)
     except BrokerUnavailable as error:
