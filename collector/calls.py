@@ -95,6 +95,7 @@ class _Resolver:
 
     def _identify(self) -> None:
         told = any(draft.has_result for draft in self.drafts)
+        parents = {one.parent_id for one in self.tree.facts if one.kind != "part"}
         for draft in self.drafts:
             tree, fact = self.tree, draft.fact
             names = tree.agents(fact)
@@ -108,6 +109,7 @@ class _Resolver:
             draft.model = tree.model(fact, draft.asked_by)
             draft.version = tree.version(fact)
             draft.user = tree.user(fact)
+            draft.siblings_told = told and fact.span_id not in parents
             if not draft.executed:
                 draft.step_error = tree.step_error(fact)
             elif fact.kind == "tool" and not draft.has_result and not draft.failed:

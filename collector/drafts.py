@@ -17,7 +17,8 @@ Place = tuple[int, int, str, int]
 @dataclass(slots=True, eq=False)
 class Draft:
     """A call before its trajectory is known. `executed`: a span stands for its execution.
-    `stopped`: the run ended at this call, without a result. `step_error`: failure of the step in
+    `siblings_told`: nothing ran under it, and other tool spans of the trace have results. `stopped`: the run ended at this
+    call, without a result. `step_error`: failure of the step in
     which the model asked for it.
     """
 
@@ -48,6 +49,7 @@ class Draft:
     offered: Offered = ()
     required: tuple[str, ...] = ()
     answer: Answer | None = None
+    siblings_told: bool = False
     stopped: bool = False
     step_error: str = ""
     key: str = ""

@@ -201,6 +201,9 @@ def _outcome(draft: Draft, answer: Answer | None, has_spans: bool) -> tuple[Outc
         return refusal(words) or "error", words
     if isinstance(draft.result, dict) and draft.result.get("is_error") is True:
         return refusal(flat(draft.result)) or "error", flat(draft.result)
+    if not draft.has_result and draft.siblings_told and answer is not None and text_of(content):
+        # The model was told something that this span, unlike its siblings, did not return.
+        return ("error" if says_failed(content) else "denied"), words
     if draft.stopped and not draft.has_result and answer is None:
         return "denied", ""
     return "ok", ""

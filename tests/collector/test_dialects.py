@@ -903,6 +903,30 @@ def test_where_each_model_call_is_a_trace_a_session_joins_them() -> None:
     ]
 
 
+def test_a_span_without_a_result_whose_siblings_have_one_was_refused() -> None:
+    def tool(call_id: str, **more: Value) -> dict[str, Value]:
+        return {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": "refund",
+            "gen_ai.tool.call.id": call_id,
+            "gen_ai.tool.call.arguments": TEXT,
+            **more,
+        }
+
+    told = [{"role": "tool", "tool_call_id": "c2", "content": "Ask the finance desk first."}]
+    case = [
+        One("root"),
+        One("execute_tool refund", tool("c1", **{"gen_ai.tool.call.result": "done"}), under=0),
+        One("execute_tool refund", tool("c2"), under=0),
+        One(
+            "chat",
+            {"gen_ai.operation.name": "chat", "gen_ai.input.messages": json.dumps(told)},
+            under=0,
+        ),
+    ]
+    assert [call.outcome for call in calls_of(spans_of(case))] == ["ok", "denied"]
+
+
 def test_a_provider_run_tool_is_a_call() -> None:
     parts: list[Value] = [
         {
