@@ -16,10 +16,12 @@ Place = tuple[int, int, str, int]
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """A call before its trajectory is known. `executed`: a span stands for its execution.
-    `siblings_told`: nothing ran under it, and other tool spans of the trace have results. `stopped`: the run ended at this
-    call, without a result. `step_error`: failure of the step in
-    which the model asked for it.
+    """A call before its trajectory is known.
+
+    `executed`: a span stands for its execution. `loose`: its arguments are only a span's input.
+    `siblings_told`: nothing ran under it, and other tool spans of the trace have results.
+    `stopped`: the run ended at this call, without a result. `step_error`: failure of the step in
+    which the model asked for it. `delegated`: it was made for a call of another agent.
     """
 
     fact: Fact
