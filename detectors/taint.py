@@ -6,7 +6,6 @@ such content is `tainted`; if the passage around it also tells the reader to do 
 ASI01). Works on plain text and on the markers `[[secret:...]]` that keyed redaction leaves.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -15,6 +14,7 @@ import orjson
 from contracts.span import Value
 from contracts.trajectory import Call
 from detectors.parsing.arguments import Target, leaves, targets_of
+from detectors.parsing.imperatives import asks, overrides
 
 Provenance = Literal["target_from_request", "tainted_target", "unseen_target", ""]
 
@@ -24,78 +24,6 @@ _MIN_SPECIFIC: Final = 5
 """Shorter targets (`24`, `me`) occur everywhere by chance and prove no origin."""
 _OVERRIDE: Final = 700
 """Characters around an instruction in which words of overriding count."""
-_OVERRIDES: Final = re.compile(
-    r"(?:ignore|disregard|forget|override|overrule)\b[^.\n]{0,40}\b(?:previous|prior|above|all"
-    r"|earlier|other|your)\b"
-    r"|before you (?:can|do|continue|proceed|start|begin|solve|answer)|(?:new|updated"
-    r"|following) (?:system )?instructions?"
-    r"|important (?:message|instruction|notice)|\b(?:language model|ai (?:assistant|agent"
-    r"|model)|assistant|chatbot|llm|gpt|claude"
-    r"|gemini)\b|system (?:prompt|message|note|override)|do not (?:tell|inform|mention|ask"
-    r"|alert|notify) (?:the )?(?:user|anyone)"
-    r"|without (?:asking|telling|informing|notifying|confirm)|\boriginal task\b|strictly adhere"
-    r"|your (?:task|instructions) (?:is|are) now"
-)
-_SENTENCE: Final = 400
-"""Characters before a target within which its sentence must begin."""
-_LAST_BOUNDARY: Final = re.compile(
-    r".*(?:[.!?](?=\s|$)|\n[ \t]*\n|\n[ \t]*(?:[-*][ \t]+)?[\w ]{1,30}:(?=\s)|\n[ \t]*[-*][ \t]"
-    r"|<[^<>]{0,80}>|[{}\[\]])",
-    re.DOTALL,
-)
-"""Where a sentence or a field of structured text ends. One line break alone does not: YAML
-folds.
-"""
-
-_START: Final = (
-    r"(?:^\s*|[,:;>\"'*]\s*|\b(?:please|kindly|must|should|to you|need(?:s)? to|have to|first|then"
-    r"|now|also|and|instead|immediately|will|can you|could you|make sure to|be sure to|want you to"
-    r"|following|instruction|task|todo)\b[,:]?\s+)"
-)
-_IMPERATIVES: Final[dict[str, str]] = {
-    "send": "send|e-?mail|mail|forward|share|message|reply|write|notify|report|contact|text|invite|"
-    "give|provide|tell|post|add|deliver|exfiltrate|leak|upload|transfer|create|schedule|include",
-    "pay": "send|transfer|pay|wire|make|deposit|donate|move|refund|purchase|buy|change|update|set|"
-    "schedule|create|withdraw|remit|top up",
-    "buy": "buy|purchase|order|add|book|reserve|make|rent|get|checkout|check out|place"
-    "|subscribe|pay",
-    "web": "visit|go to|click|open|browse|navigate|access|download|read|post|submit|upload|fill|"
-    "log ?in|sign ?in|enter|input|register|authori[sz]e|subscribe|verify|update|install|run|follow",
-    "change": "change|update|set|reset|modify|edit|replace|write|create|add|append|make|rename|"
-    "schedule|put|grant|give|remove|delete|increase|decrease|cancel|reschedule|refund|invite"
-    "|enable|"
-    "disable|assign|revoke|archive|move|log ?in|verify|use",
-    "delete": "delete|remove|erase|wipe|drop|trash|purge|destroy|clear|clean|cancel|get rid",
-    "run": "run|execute|install|call|launch|start|type|paste|use|curl|download|upload|send|post"
-    "|submit|"
-    "delete|remove|push|copy|write|add|create|set|change|export|transfer|fetch|read|print|cat"
-    "|commit",
-}
-_ACT_IMPERATIVES: Final[dict[str, str]] = {
-    "send": "send",
-    "share": "send",
-    "publish": "send",
-    "schedule": "send",
-    "pay": "pay",
-    "refund": "pay",
-    "trade": "pay",
-    "purchase": "buy",
-    "book": "buy",
-    "submit": "web",
-    "upload": "web",
-    "read": "web",
-    "download": "web",
-    "interact": "web",
-    "delete": "delete",
-    "cancel": "delete",
-    "revoke": "delete",
-    "execute": "run",
-    "install": "run",
-}
-_PATTERNS: Final = {
-    name: re.compile(rf"{_START}(?:{verbs})(?=\s)", re.IGNORECASE)
-    for name, verbs in _IMPERATIVES.items()
-}
 
 
 class Instruction(NamedTuple):
@@ -133,18 +61,15 @@ def plain(value: Value) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return value[:MAX_RESULT].lower()
-    if isinstance(value, bool | int | float):
+        text = value[:MAX_RESULT]
+    elif isinstance(value, bool | int | float):
         return str(value).lower()
-    text = canonical(value).decode("utf-8", "replace")
-    return text[:MAX_RESULT].replace("\\n", "\n").lower()
-
-
-def _sentence_before(text: str, offset: int) -> str:
-    """The part of the sentence or field around `offset` that stands before it."""
-    start = max(0, offset - _SENTENCE)
-    last = _LAST_BOUNDARY.match(text, start, offset)
-    return text[last.end() if last else start : offset]
+    else:
+        text = canonical(value).decode("utf-8", "replace")[:MAX_RESULT]
+    if "\\" in text:
+        # JSON's and Python's written line breaks: a sentence that begins behind one begins a line.
+        text = text.replace("\\n", "\n").replace("\\t", "\t")
+    return text.lower()
 
 
 class Origins:
@@ -210,17 +135,26 @@ class Origins:
         `values`: the call's targets and other specific values. Values that stand in the request do
         not count: the user asked for them.
         """
-        pattern = _PATTERNS[_ACT_IMPERATIVES.get(act, "change")]
         for value in values:
             needle = value.strip().lower()
-            if len(needle) < _MIN_SPECIFIC or (self.request and needle in self.request):
+            if not _telling(needle) or (self.request and needle in self.request):
                 continue
             for index in range(step):
                 text = self.result(index)
                 offset = text.find(needle)
                 while offset >= 0:
-                    if pattern.search(_sentence_before(text, offset)):
+                    end = offset + len(needle)
+                    if (
+                        not text[offset - 1 : offset].isalnum()
+                        and not text[end : end + 1].isalnum()
+                        and asks(act, text, offset, end)
+                    ):
                         around = text[max(0, offset - _OVERRIDE) : offset + _OVERRIDE]
-                        return Instruction(value, bool(_OVERRIDES.search(around)))
-                    offset = text.find(needle, offset + len(needle))
+                        return Instruction(value, overrides(around))
+                    offset = text.find(needle, end)
         return None
+
+
+def _telling(needle: str) -> bool:
+    """Whether a value can be told apart in running text: long, mixed like `p025`, or a number."""
+    return len(needle) >= _MIN_SPECIFIC or any(char.isdigit() for char in needle)

@@ -45,6 +45,7 @@ _SECRET: Final = re.compile(
 _FAILED: Final = frozenset({"error", "denied", "unknown_tool", "invalid_arguments"})
 _HIDDEN: Final = frozenset({"absent", "redacted", "truncated", "invalid"})
 _MAX_VALUES: Final = 24
+_LEAST_VALUE: Final = 5
 _SPECIFIC: Final = 120
 """Longer argument values are content, not something an instruction would name."""
 _DULL_NAMES: Final = vocabulary(
@@ -226,9 +227,9 @@ class Facts:
                 found.setdefault(origin, one.value)
         target = found.get("tainted_target") or found.get("unseen_target") or ""
         modifiers = set(found)
-        if self.act not in READS or self.act == "download":
+        if self.act not in READS or self.act == "download" or self.parsed.requests:
             values = [one.value for one in targets]
-            values.extend(leaf.text for leaf in self.leaves if self._specific(leaf))
+            values.extend(leaf.text for leaf in self.leaves if _specific(leaf))
             named = list(dict.fromkeys(values))[: 2 * _MAX_VALUES]
             instructed = self.origins.instructed(self.index, self.act, named)
             if instructed:
@@ -237,10 +238,6 @@ class Facts:
                 if instructed.overrides:
                     modifiers.add("override_language")
         return Origin(frozenset(modifiers), target)
-
-    @staticmethod
-    def _specific(leaf: Leaf) -> bool:
-        return len(leaf.text) <= _SPECIFIC and leaf.name not in _DULL_NAMES
 
     def _names(self) -> tuple[str, ...]:
         arguments = self.call.arguments
@@ -256,6 +253,11 @@ class Facts:
         if self._parsed is None:
             self._parsed = parse_call(self.call.tool, self.act, self.leaves, self._names())
         return self._parsed
+
+
+def _specific(leaf: Leaf) -> bool:
+    """Whether an argument could be what an instruction names; short ids come as targets."""
+    return _LEAST_VALUE <= len(leaf.text) <= _SPECIFIC and leaf.name not in _DULL_NAMES
 
 
 _UNKNOWN: Final = Origin(frozenset(), "")
