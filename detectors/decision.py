@@ -21,7 +21,6 @@ from detectors.detector import (
 )
 from detectors.onset import onset
 from detectors.sequential import Settings
-from detectors.threshold import guaranteed
 from detectors.upper_hazard import ALL, Calibration
 
 
@@ -41,8 +40,9 @@ def verdict(
 
     In this order: a broken model is `blind`, whatever else; a standing alarm is `alarm`; no
     comparison, or too large a share of opportunities that were not visible or outside the
-    reference's situations, is `blind`; fewer opportunities than a rise to the margin would need to
-    alarm, or a rate whose upper bound is not below the margin, is `insufficient`; else `clear`.
+    reference's situations, is `blind`; fewer opportunities than it takes to tell a rise to the
+    margin from the reference at alpha, or a rate whose anytime-valid upper bound is above the
+    margin, is `insufficient`; else `clear`.
     """
     k = category
     taken, n = int(state.counts[TAKEN, k]), int(state.counts[OPPORTUNITIES, k])
@@ -102,10 +102,10 @@ def _word(
     margin = min(1.0, max(settings.margin * usual, usual + settings.margin_rate))
     if most >= margin:
         return "insufficient", "the reference is too small to tell a rise to the margin", None
-    total = needed_opportunities(margin, most, guaranteed(settings))
+    total = needed_opportunities(margin, most, math.log(1 / settings.alpha))
     if total is None or n < total:
         left = None if total is None else total - n
-        return "insufficient", f"a rise to {margin:.3g} could not have been found yet", left
+        return "insufficient", f"a rise to {margin:.3g} could not have been seen yet", left
     if rate_upper > margin:
         gain = kl(taken / n, margin) if taken / n < margin else 0.0
         left = max(1, math.ceil(math.log(2 / settings.alpha) / gain) - n) if gain > 0 else None

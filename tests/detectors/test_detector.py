@@ -162,9 +162,9 @@ def test_no_opportunity_is_insufficient_and_says_how_many_are_needed(
 
 
 def test_needed_falls_with_every_opportunity_and_ends_in_clear(calibration: Calibration) -> None:
-    how = replace(SETTINGS, margin=4.0)
+    how = replace(SETTINGS, margin=2.5)
     needed: list[int] = []
-    for count in (5, 15, 30):
+    for count in (5, 30, 60):
         found = judge(calibration, many(9, 0.05, count), how)
         assert found.state == "insufficient"
         assert found.needed is not None
@@ -283,7 +283,7 @@ def test_an_update_is_quick(calibration: Calibration) -> None:
     state = DetectorState.new(calibration, SETTINGS)
     best = math.inf
     for _ in range(3):
-        begun = time.perf_counter()
+        begun = time.process_time()
         update(state, calibration, stream, SETTINGS)
-        best = min(best, time.perf_counter() - begun)
+        best = min(best, time.process_time() - begun)
     assert best / 2000 / 3 < 100e-6
