@@ -28,6 +28,8 @@ from benchmarks.trajectories import (
     with_arguments,
 )
 
+FEWEST = 4
+"""Trajectories below which a baseline is refused; nothing can then be said of the student."""
 TEACHER, STUDENT = "teacher", "student"
 
 
@@ -70,7 +72,10 @@ def run(pair: Pair, folder: Folder, mode: ArgumentsMode, data: Path) -> Outcome:
         path = data / f"{side}.jsonl"
         changed = with_arguments(trajectories, mode)
         path.write_bytes(b"\n".join(payloads(changed)))
-        telltale("replay", str(path), data=data)
+        if trajectories:
+            telltale("replay", str(path), data=data)
+    if counts[TEACHER] < FEWEST or not counts[STUDENT]:
+        return outcome(pair, counts, [])
     telltale(
         "baseline", "fit", "--name", pair.id, "--kind", "teacher",
         "--where", f"environment = '{TEACHER}'", data=data,
