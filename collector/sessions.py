@@ -44,6 +44,9 @@ class Sessions:
             )
         )
 
+        self._quiet: set[str] = set()  # traces of which nothing came but from the store
+        self._as_stored: set[str] = set()  # pending trajectories made of such traces only
+
     def _hold(self, state: JoinerState) -> None:
         self._state = state
         self._traces = state.traces
@@ -68,7 +71,9 @@ class Sessions:
         self, spans: Sequence[Span], logs: Sequence[LogEvent], judged: Mapping[str, int]
     ) -> None:
         """Take back stored spans, in any order. `judged`: trajectory id to calls consumed."""
+        before = frozenset(self._dirty)
         self.add(spans, logs)
+        self._quiet |= self._dirty - before
         for key, calls in judged.items():
             self._stored.add(key)
             group = self._groups.get(key)
@@ -110,7 +115,7 @@ class Sessions:
             elif seen is None:
                 trace.links[span_id] = span.parent_span_id
             if trace.speaks:
-                self._dirty.add(span.trace_id)
+                self._touch(span.trace_id)
         new_logs: list[LogEvent] = []
         for log in logs:
             added = self._add_log(log)
@@ -145,8 +150,12 @@ class Sessions:
         if fact is not None:
             trace.hold(fact)
         if trace.speaks:
-            self._dirty.add(trace_id)
+            self._touch(trace_id)
         return True
+
+    def _touch(self, trace_id: str) -> None:
+        self._dirty.add(trace_id)
+        self._quiet.discard(trace_id)
 
     # --- trajectories -----------------------------------------------------------------------
 
@@ -183,9 +192,14 @@ class Sessions:
                         group.state = "reopened"
                     self._removed.discard(key)
                 group.traces.add(trace_id)
+                if trace_id not in self._quiet or key not in self._stored:
+                    self._as_stored.discard(key)
+                elif key not in self._pending:
+                    self._as_stored.add(key)
                 self._pending.add(key)
             trace.keys = keys
         self._dirty.clear()
+        self._quiet.clear()
 
     def _leave(self, key: str, trace_id: str) -> None:
         group = self._groups.get(key)
@@ -193,6 +207,7 @@ class Sessions:
             return
         group.traces.discard(trace_id)
         self._pending.add(key)
+        self._as_stored.discard(key)
         if not group.traces:
             del self._groups[key]
             self._pending.discard(key)
@@ -217,10 +232,12 @@ class Sessions:
                     group.state = "reopened"
                     made = replace(made, state="reopened")
                 group.last = made
-                changed[key] = made
+                if key not in self._as_stored:
+                    changed[key] = made
                 if not group.since_ns:
                     group.since_ns = made.last_received_ns
         self._pending.clear()
+        self._as_stored.clear()
         due = self._due(now_ns, everything_due)
         for key, trajectory in due.items():
             group = self._groups[key]

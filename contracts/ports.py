@@ -141,7 +141,7 @@ class Joiner(Protocol):
         judged: Mapping[str, int],
     ) -> None:
         """Take back stored spans, in any order. `judged`: trajectory id to calls already
-        consumed.
+        consumed. Trajectories that consist of them are as the store has them: not changed.
         """
         ...
 
@@ -268,8 +268,8 @@ class TrajectoryStore(Protocol):
         """Stored spans and logs of all traces of those trajectories that the store knows."""
         ...
 
-    def restore_open(self, limit: int) -> Restored:
-        """Stored spans and logs of trajectories not complete, newest `limit` trajectories."""
+    def open_trajectories(self, limit: int) -> Sequence[str]:
+        """Ids of trajectories not complete, those heard of last first, at most `limit`."""
         ...
 
     def detector_states(self) -> Mapping[str, bytes]: ...

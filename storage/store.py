@@ -124,9 +124,8 @@ class Store:
 
         return self._engine.read(read)
 
-    def restore_open(self, limit: int) -> Restored:
-        found = self._engine.read(lambda cursor: queries.open_trajectories(cursor, limit))
-        return self.restore_trajectories(frozenset(found))
+    def open_trajectories(self, limit: int) -> Sequence[str]:
+        return self._engine.read(lambda cursor: queries.open_trajectories(cursor, limit))
 
     def trajectories(self, where: str, with_calls: bool = True) -> Iterator[Trajectory]:
         """Complete trajectories that meet the condition, ordered by (ended_ns, trajectory_id).

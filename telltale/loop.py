@@ -17,7 +17,7 @@ from telltale.pipeline import Pipeline, Step
 
 log = logging.getLogger("telltale.loop")
 
-FIRST_RECORDS, MAX_RECORDS = 50, 500
+FIRST_RECORDS, MAX_RECORDS = 10, 500
 """Records of the first batch of each source, and of the largest: at 100 spans a record a commit of
 50,000 rows, its upper end.
 """
@@ -100,7 +100,7 @@ class Loop:
         self._gaps += [gap for source in self._sources for gap in source.gaps()]
         tick = now_ns - self._last_tick_ns >= TICK_S * 1e9 or now_ns < self._last_tick_ns
         self._observers.idle(not batches)
-        if not batches and not self._gaps and not tick:
+        if not batches and not self._gaps and not tick and not self._pipeline.restoring:
             return False
         if tick:
             self._last_tick_ns = now_ns

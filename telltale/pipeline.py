@@ -27,7 +27,11 @@ from contracts.span import LogEvent, Span
 from contracts.trajectory import Call, Subject, Trajectory
 
 RESTORE_LIMIT = 20_000
-"""Open trajectories read back at start; older ones are read back when a span of theirs comes."""
+"""Open trajectories taken back after a start; older ones are when a span of theirs comes."""
+RESTORE_PAGE = 100
+"""Of them in one batch: about a third of a second, so that a daemon with many open trajectories
+takes new spans as soon after a start as one with none.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ class Pipeline:
         self._stages = stages
         self._store = store
         self._labels: dict[str, _Known] = {}
+        self._waiting: list[str] = []
+        self._whole: set[str] = set()
         self._joiner = stages.joiner()
         self._bench = stages.bench()
         self._policy = policy.Settings()
@@ -90,11 +96,19 @@ class Pipeline:
         """What the alert policy knows of committed alerts. Any thread may read it."""
         return self._memory
 
+    @property
+    def restoring(self) -> bool:
+        """Whether open trajectories still wait to be taken back, a page with each batch. Until then
+        none is complete, so that their order is the same as without a restart.
+        """
+        return bool(self._waiting)
+
     def recover(self) -> None:
         """Throw the state in memory away and take it back from the store."""
         self._labels.clear()
         self._joiner = self._stages.joiner()
-        self.take_back(self._store.restore_open(RESTORE_LIMIT))
+        self._whole.clear()
+        self._waiting = list(self._store.open_trajectories(RESTORE_LIMIT))
         self._memory = self._next_memory = self._stages.memory()
         self.reload_bench()
 
@@ -119,10 +133,13 @@ class Pipeline:
         self.decoded = 0
         spans, logs, dead_letters, rejected, received = self._decode(records)
         self.decoded = sum(received.values())
+        self._restore_page()
+        while everything_due and self._waiting:
+            self._restore_page()
         self._restore_missing(spans, logs)
         added = self._joiner.add(spans, logs)
         self._restore_trajectories()
-        joined = self._joiner.assemble(now_ns, everything_due)
+        joined = self._joiner.assemble(0 if self._waiting else now_ns, everything_due)
         judgement = self._judge(joined, now_ns)
         findings = policy.Findings(judgement.alerts, judgement.verdicts, gaps, added.conflicts)
         self._next_memory, alerts = policy.decide(
@@ -166,23 +183,33 @@ class Pipeline:
             received[record.source] = received.get(record.source, 0) + len(decoded.spans)
         return spans, logs, dead_letters, rejected, received
 
-    def take_back(self, restored: Restored) -> bool:
-        """Hold stored spans in memory again; whether there were any."""
-        if not restored.spans and not restored.logs:
-            return False
-        self._joiner.restore(restored.spans, restored.logs, restored.judged)
-        return True
+    def take_back_open(self) -> bool:
+        """Have the next batch take back the store's open trajectories; whether there are any."""
+        self._waiting = list(self._store.open_trajectories(RESTORE_LIMIT))
+        return bool(self._waiting)
+
+    def _restore_page(self) -> None:
+        page = self._waiting[-RESTORE_PAGE:]  # longest idle first
+        if page:
+            self._take_back(self._store.restore_trajectories(frozenset(page)))
+            self._whole.update(page)
+            del self._waiting[-RESTORE_PAGE:]
+
+    def _take_back(self, restored: Restored) -> None:
+        if restored.spans or restored.logs:
+            self._joiner.restore(restored.spans, restored.logs, restored.judged)
 
     def _restore_missing(self, spans: Sequence[Span], logs: Sequence[LogEvent]) -> None:
         missing = self._joiner.missing_traces(spans, logs)
         if missing:
-            self.take_back(self._store.restore_traces(missing))
+            self._take_back(self._store.restore_traces(missing))
 
     def _restore_trajectories(self) -> None:
         # A conversation may reach over traces that are in the store only; taking those back can
         # show further conversations, so until nothing is missing.
-        while missing := self._joiner.missing_trajectories():
-            self.take_back(self._store.restore_trajectories(missing))
+        while missing := self._joiner.missing_trajectories() - self._whole:
+            self._take_back(self._store.restore_trajectories(missing))
+        self._whole.clear()
 
     def _judge(self, joined: Joined, now_ns: int) -> Judgement:
         for trajectory in joined.changed:

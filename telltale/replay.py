@@ -7,7 +7,7 @@ from collector.replay import ReplaySource
 from contracts.clock import Clock
 from contracts.ports import TrajectoryStore
 from telltale.loop import MAX_RECORDS
-from telltale.pipeline import RESTORE_LIMIT, Pipeline, Step
+from telltale.pipeline import Pipeline, Step
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ def replay(
     while True:
         now_ns = clock.now_ns()
         commit(pipeline.process((), (), now_ns, now_ns, everything_due=True))
-        if not pipeline.take_back(store.restore_open(RESTORE_LIMIT)):
+        if not pipeline.take_back_open():
             break
     counts.calls = sum(calls.values())
     counts.trajectories = len(calls)

@@ -71,6 +71,8 @@ def test_captured_spans_and_trajectories_round_trip(store: Store) -> None:
     restored = Sessions()
     open_again = store.restore_trajectories(frozenset(t.trajectory_id for t in joined.changed))
     restored.restore(open_again.spans, open_again.logs, open_again.judged)
-    again: dict[str, Trajectory] = {t.trajectory_id: t for t in restored.assemble(2).changed}
+    again: dict[str, Trajectory] = {
+        t.trajectory_id: t for t in restored.assemble(2, everything_due=True).changed
+    }
     for trajectory in complete:
         assert again[trajectory.trajectory_id].calls == trajectory.calls
