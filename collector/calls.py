@@ -17,11 +17,17 @@ def resolve(
     trace_id: str, facts: Mapping[str, Fact], links: Mapping[str, str]
 ) -> TraceCalls | None:
     """The calls of a trace, None for a trace without agents. A function of the set of its facts."""
-    spoken = [fact for fact in facts.values() if fact.kind not in ("link", "chain")]
-    if not any(fact.kind in ("tool", "chat", "agent") or fact.tool for fact in spoken):
+    if not any(map(_acts, facts.values())):
         return None
     tree = Tree(facts.values(), links)
     return _Resolver(trace_id, tree).resolve()
+
+
+def _acts(fact: Fact) -> bool:
+    """Whether a fact is of an agent: a run, a call, or a model that is to use tools."""
+    if fact.kind == "chat":
+        return bool(fact.asks or fact.answers or fact.offered)
+    return fact.kind in ("tool", "agent") or bool(fact.tool or fact.history)
 
 
 class _Resolver:

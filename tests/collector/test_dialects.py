@@ -1208,10 +1208,13 @@ def test_a_tool_whose_parameters_look_like_an_envelope_keeps_them() -> None:
         {"gen_ai.operation.name": "embeddings", "gen_ai.request.model": "e"},
         {"openinference.span.kind": "RETRIEVER", "input.value": "q"},
         {"mcp.method.name": "tools/list"},
+        {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"},
     ],
 )
-def test_what_is_no_agent_gives_no_calls(attributes: dict[str, Value]) -> None:
-    assert calls_of(spans_of([One("work", attributes)])) == []
+def test_what_is_no_agent_gives_no_trajectory(attributes: dict[str, Value]) -> None:
+    sessions = Sessions()
+    sessions.add(spans_of([One("work", attributes)]), ())
+    assert sessions.assemble(0, everything_due=True).due == ()
 
 
 def test_names_of_agents_that_instrumentations_make_up_are_not_taken() -> None:
