@@ -8,7 +8,8 @@ from typing import Any
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from contracts.record import Encoding, Record, Signal
+from collector.otlp import decode
+from contracts.record import REASONS, Decoded, Encoding, Record, Signal
 from contracts.span import Value
 
 START_NS = 1_767_225_600_000_000_000
@@ -164,3 +165,11 @@ def record_of(
 ) -> Record:
     """A record as a replayed file gives it."""
     return Record(payload, signal, encoding, "replay", START_NS, **changes)
+
+
+def one(payload: bytes, **changes: Any) -> Decoded:
+    """Of one record: never silent about what it leaves out."""
+    (decoded,) = decode([record_of(payload, **changes)])
+    assert all(letter.reason in REASONS and letter.detail for letter in decoded.dead_letters)
+    assert decoded.rejected >= len(decoded.dead_letters)
+    return decoded

@@ -1,13 +1,16 @@
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
 
+from collector.config import KafkaConfig
 from collector.inbox import OtlpInbox
 from collector.otlp import decode
 from contracts.clock import SystemClock
 from contracts.ports import Decode
-from contracts.record import Decoded, Record
+from contracts.record import Decoded, Partition, Position, Record
 
 
 class Pipeline:
@@ -84,3 +87,41 @@ def pipeline(running_pipeline: Pipeline) -> Pipeline:
     """The running one, as new: a server takes a fifth of a second to stop, so it is shared."""
     running_pipeline.reset()
     return running_pipeline
+
+
+@pytest.fixture
+def topic() -> str:
+    """A Kafka topic's name that nobody has used."""
+    return f"spans-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def admin(kafka_broker: str) -> Iterator[Any]:
+    """A `KafkaAdminClient`."""
+    # Here and not above: kafka-python takes long to import, and few tests need it.
+    from kafka.admin import KafkaAdminClient  # type: ignore[import-untyped]  # ships no types
+
+    client = KafkaAdminClient(bootstrap_servers=kafka_broker)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def open_source(kafka_broker: str, topic: str) -> Iterator[Callable[..., Any]]:
+    """Makes `KafkaSource`s of the test's topic, started after a ledger; closes them."""
+    from collector.kafka import KafkaSource
+
+    opened: list[KafkaSource] = []
+
+    def make(ledger: Mapping[Partition, Position] | None = None, **settings: Any) -> KafkaSource:
+        settings = {"bootstrap_servers": (kafka_broker,), "discover_s": 1.0, **settings}
+        if "topic_pattern" not in settings:
+            settings.setdefault("topics", (topic,))
+        source = KafkaSource(KafkaConfig(**settings), SystemClock())
+        opened.append(source)
+        source.start(ledger or {})
+        return source
+
+    yield make
+    for source in opened:
+        source.close(5)
