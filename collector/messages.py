@@ -9,12 +9,20 @@ messages, and Python reprs of such objects.
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import orjson
 
+from collector.message_parts import (
+    failed_flag,
+    first,
+    first_text,
+    flat_parts,
+    said,
+    typed_output,
+)
 from collector.python_reprs import REPR, repr_calls, repr_lists
-from collector.values import arguments, decode, result, text_block, text_of
+from collector.values import arguments, decode, result, text_of
 from contracts.span import Value
 from contracts.trajectory import ArgumentsState
 
@@ -228,9 +236,9 @@ class _Walk:
 
     def _children(self, value: dict[str, Value], role: str, depth: int) -> None:
         if role in _USER_ROLES and not self.request:
-            self.request = _said(value)[:REQUEST_CHARACTERS]
+            self.request = said(value)[:REQUEST_CHARACTERS]
         elif role in _SYSTEM_ROLES and not self.system:
-            self.system = _said(value)[:SYSTEM_CHARACTERS]
+            self.system = said(value)[:SYSTEM_CHARACTERS]
         for key, item in value.items():
             if key in _SKIPPED and not (key == "additional_kwargs" and not value.get("tool_calls")):
                 continue
@@ -243,32 +251,32 @@ class _Walk:
             return
         inner = value.get("function_call") or value.get("tool_call") or value
         about = inner if isinstance(inner, dict) else value
-        told = _first(value, ("reason", "message")) or "The call was not approved."
+        told = first(value, ("reason", "message")) or "The call was not approved."
         self.answers.append(
-            Answer(_first_text(about, _IDS), _first_text(about, _NAMES), result(told), True)
+            Answer(first_text(about, _IDS), first_text(about, _NAMES), result(told), True)
         )
 
     def _ask(self, value: dict[str, Value], word: str) -> bool:
         function = value.get("function") or value.get("function_call") or value.get(word)
         inner = function if isinstance(function, dict) else value
-        tool = _first_text(inner, _NAMES) or _first_text(value, _NAMES)
+        tool = first_text(inner, _NAMES) or first_text(value, _NAMES)
         if not tool and isinstance(function, str):
             tool = function
-        call_id = _first_text(value, _IDS) or _first_text(inner, _IDS)
-        raw = _first(inner, _ARGUMENTS)
+        call_id = first_text(value, _IDS) or first_text(inner, _IDS)
+        raw = first(inner, _ARGUMENTS)
         if raw is None and inner is not value:
-            raw = _first(value, _ARGUMENTS)
+            raw = first(value, _ARGUMENTS)
         if not tool:
             if raw is None or not word.endswith("_call"):
                 return False
             tool = word.removesuffix("_call")
-        if raw is None and not call_id and _first(value, _CONTENT) is not None:
+        if raw is None and not call_id and first(value, _CONTENT) is not None:
             return False
         decoded = arguments(raw)
         provider = word.startswith(("server_", "web_search", "code_", "file_search", "mcp_"))
         self._add(Ask(call_id, tool, decoded.value, decoded.state, provider))
         if provider or "output" in value or "result" in value:
-            told = _first(value, ("output", "result", "error"))
+            told = first(value, ("output", "result", "error"))
             if told is not None and call_id:
                 failed = value.get("error") is not None
                 self.answers.append(Answer(call_id, tool, result(told), failed or None))
@@ -282,13 +290,13 @@ class _Walk:
         self.asks.append(ask)
 
     def _answer(self, value: dict[str, Value], depth: int) -> bool:
-        call_id = _first_text(value, _IDS)
-        tool = _first_text(value, _NAMES)
+        call_id = first_text(value, _IDS)
+        tool = first_text(value, _NAMES)
         if not call_id and not tool:
             return False
-        content = _first(value, _CONTENT)
+        content = first(value, _CONTENT)
         self.answers.append(
-            Answer(call_id, tool, result(_typed_output(content)), _failed(value, content))
+            Answer(call_id, tool, result(typed_output(content)), failed_flag(value, content))
         )
         return True
 
@@ -304,14 +312,14 @@ class _Walk:
             if isinstance(part, list):
                 self.visit(part, "", "tool_message", depth + 1)
         if len(self.answers) > before:
-            own_id = _first_text(value, _IDS[:-1])
+            own_id = first_text(value, _IDS[:-1])
             last = self.answers[-1]
             if own_id and not last.call_id:
                 self.answers[-1] = last._replace(call_id=own_id)
             return True
-        call_id = _first_text(value, _IDS[:-1])
-        tool = _first_text(value, _NAMES)
-        content = _first(
+        call_id = first_text(value, _IDS[:-1])
+        tool = first_text(value, _NAMES)
+        content = first(
             value, ("content", "parts", "contents", "text", "output", "result", "response")
         )
         if content is None and not call_id:
@@ -321,103 +329,23 @@ class _Walk:
         if not call_id:
             call_id = text_of(value.get("id"))
         self.answers.append(
-            Answer(call_id, tool, result(_flat_parts(content)), _failed(value, content))
+            Answer(call_id, tool, result(flat_parts(content)), failed_flag(value, content))
         )
         return True
 
     def _repr(self, kind: str, call: Mapping[str, Value], role: str) -> None:
-        tool = _first_text(call, _NAMES)
-        call_id = _first_text(call, ("call_id", "tool_call_id", "id"))
+        tool = first_text(call, _NAMES)
+        call_id = first_text(call, ("call_id", "tool_call_id", "id"))
         if "result" in call or kind.endswith(("Result", "Output", "Return", "Response")):
             if tool or call_id:
                 failed = call.get("error")
-                content = result(_first(call, ("result", "output", "content", "response")))
+                content = result(first(call, ("result", "output", "content", "response")))
                 flag = failed if isinstance(failed, bool) and failed else None
                 self.answers.append(Answer(call_id, tool, content, flag))
         elif tool and role not in _ANSWER_ROLES:
-            self._add(Ask(call_id, tool, *arguments(_first(call, _ARGUMENTS))))
+            self._add(Ask(call_id, tool, *arguments(first(call, _ARGUMENTS))))
 
 
 _CARRIERS = frozenset(
     {"content", "text", "message", "messages", "value", "kwargs", "output", "input"}
 )
-
-
-def _said(value: Mapping[str, Value]) -> str:
-    for key in ("content", "text", "parts", "contents", "data", "kwargs"):
-        text = _plain_text(value.get(key), 0)
-        if text.strip():
-            return text
-    return ""
-
-
-def _first(value: Mapping[str, Value], names: tuple[str, ...]) -> Value:
-    for name in names:
-        found = value.get(name)
-        if found is not None:
-            return found
-    return None
-
-
-def _first_text(value: Mapping[str, Value], names: tuple[str, ...]) -> str:
-    for name in names:
-        found = value.get(name)
-        if isinstance(found, (str, int)) and not isinstance(found, bool):
-            text = text_of(found)
-            if text:
-                return text
-    return ""
-
-
-def _failed(value: Mapping[str, Value], content: Value) -> bool | None:
-    for key in ("is_error", "isError"):
-        flag = value.get(key)
-        if isinstance(flag, bool):
-            return flag
-    status = value.get("status")
-    if isinstance(status, str):
-        if status.lower() in ("error", "failed", "failure"):
-            return True
-        if status.lower() in ("success", "completed"):
-            return None
-    if value.get("error") is not None and content is value.get("error"):
-        return True
-    kind = value.get("type") or value.get("part_kind")
-    if isinstance(kind, str) and ("retry" in kind or kind.endswith("error")):
-        return True
-    if isinstance(content, dict) and str(content.get("type", "")).startswith(
-        ("error", "execution-denied")
-    ):
-        return True
-    return None
-
-
-def _typed_output(content: Value) -> Value:
-    """Vercel's typed outputs: `{"type": "text", "value": ...}` to the value."""
-    if (
-        isinstance(content, dict)
-        and content.keys() <= {"type", "value", "providerOptions"}
-        and content.get("type") in ("text", "json", "error-text", "error-json", "content")
-    ):
-        return content.get("value")
-    return content
-
-
-def _flat_parts(content: Value) -> Value:
-    if isinstance(content, list) and content and all(isinstance(item, dict) for item in content):
-        inner = [cast("dict[str, Value]", item).get("message_content", item) for item in content]
-        texts = [text_block(item) for item in inner]
-        return "\n".join(texts) if any(texts) else content
-    return content
-
-
-def _plain_text(value: Value, depth: int) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list) and depth < 4:
-        return "\n".join(filter(None, (_plain_text(item, depth + 1) for item in value)))
-    if isinstance(value, dict) and depth < 4:
-        for key in ("text", "content", "message_content", "value"):
-            if key in value:
-                return _plain_text(value[key], depth + 1)
-    return ""
