@@ -37,8 +37,8 @@ def ever(
         clusters=[i // BURST for i in range(size)] if clusters else None,
     )
     upper = np.array([min(1.0, RATE * float(known.upper[0, ALL]) * (1 + tau))])
-    won = log_increments(upper, np.array([True]), TILTS)[0]
-    lost = log_increments(upper, np.array([False]), TILTS)[0]
+    won = log_increments(upper, np.array([True]), TILTS)[0] / known.temper[0]
+    lost = log_increments(upper, np.array([False]), TILTS)[0] / known.temper[0]
     alarms = 0
     for begin in range(0, streams, 100):
         count = min(100, streams - begin)

@@ -266,10 +266,15 @@ def steps_of(
 ) -> tuple[Integers, Integers, Floats]:
     """Log increments summed per trajectory, category and cell, sorted by trajectory.
 
-    Trajectory (rows,), category * cells + cell (rows,), increments (rows, tilts).
+    Trajectory (rows,), category * cells + cell (rows,), increments (rows, tilts). Where clusters of
+    the reference's trajectories move together with dispersion phi, e-values are raised to 1 / phi:
+    still e-values if they did not (Jensen), and to second order if they do, since a sum with phi
+    times the variance, divided by phi, has the moments the bet assumes (quasi-likelihood,
+    Wedderburn 1974).
     """
     cells = calibration.cells
     increments = log_increments(upper, every.taken, settings.tilts)
+    increments /= calibration.temper[every.category, None]
     bets = calibration.weight[every.category[:, None], place] > 0
     bets[:, 1:] &= place[:, 1:] != ALL
     rows, columns = np.nonzero(bets)

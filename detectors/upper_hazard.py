@@ -55,7 +55,9 @@ class Calibration:
     hazards that cut each category's opportunities in thirds, (categories, 2). `opportunities`,
     `observed`, `expected`: counts per cell; `ratio`: overall observed / expected, `upper`: upper
     bound of that ratio per cell; `overdispersion`: variance over that of independent trajectories,
-    (categories,). `weight`: share of the statistic per cell.
+    (categories,). `temper`: what log e-values are divided by because clusters of trajectories move
+    together, 1 where no clusters were named, (categories,). `weight`: share of the statistic per
+    cell.
     """
 
     declared: bool
@@ -68,6 +70,7 @@ class Calibration:
     ratio: Floats
     upper: Floats
     overdispersion: Floats
+    temper: Floats
     weight: Floats
     ceiling: Floats
 
@@ -117,6 +120,7 @@ class Calibration:
                 array("ratio", 0),
                 array("upper", cells),
                 array("overdispersion", 0),
+                array("temper", 0),
                 array("weight", cells),
                 array("ceiling", 0),
             )
@@ -221,6 +225,7 @@ def ceiling(limits: Mapping[int, float]) -> Calibration:
         np.ones(CATEGORIES),
         np.ones(shape),
         np.ones(CATEGORIES),
+        np.ones(CATEGORIES),
         weight,
         declared,
     )
@@ -244,6 +249,7 @@ def calibrate(
     bands = np.zeros((CATEGORIES, 2))
     observed, counts = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     expected, dispersion = np.zeros(shape), np.ones(CATEGORIES)
+    temper = np.ones(CATEGORIES)
     if reference:
         every, trajectory = joined(reference)
         good = every.visible & (every.hazard >= 0) & (every.hazard <= 1)
@@ -263,7 +269,9 @@ def calibrate(
             observed += np.bincount(here[x], minlength=size).reshape(shape)
             expected += np.bincount(here, every.hazard[kept], minlength=size).reshape(shape)
         group = np.arange(len(reference)) if clusters is None else np.asarray(clusters, np.int64)
-        dispersion = _overdispersion(every, group[trajectory])
+        dispersion = _overdispersion(every, group[trajectory], np.zeros_like(repeats))
+        if clusters is not None:
+            temper = _overdispersion(every, group[trajectory], repeats)
     upper, ratio = _ratios(observed, expected, dispersion, settings.delta)
     return Calibration(
         False,
@@ -276,6 +284,7 @@ def calibrate(
         ratio,
         upper,
         dispersion,
+        temper,
         _weights(counts),
         np.full(CATEGORIES, np.nan),
     )
@@ -295,10 +304,12 @@ def _weights(counts: Integers) -> Floats:
     return weight
 
 
-def _overdispersion(every: Opportunities, cluster: Integers) -> Floats:
+def _overdispersion(every: Opportunities, cluster: Integers, part: Integers) -> Floats:
     """Pearson's dispersion of cluster totals, 1 where it is not clearly above; (categories,).
 
-    Source: McCullagh & Nelder 1989, section 4.5.
+    `part`: 0 or 1, (n,); the hazards are scaled to what was observed in each part, so that what the
+    cell of repeated actions already knows is not counted again. Source: McCullagh & Nelder 1989,
+    section 4.5.
     """
     out = np.ones(CATEGORIES)
     for k in range(CATEGORIES):
@@ -306,15 +317,15 @@ def _overdispersion(every: Opportunities, cluster: Integers) -> Floats:
         if not mine.any():
             continue
         _, group = np.unique(cluster[mine], return_inverse=True)
-        h, x = every.hazard[mine], every.taken[mine]
-        scale = x.sum() / max(h.sum(), 1e-300)
-        h = np.minimum(1.0, h * scale)
+        h, x, which = every.hazard[mine], every.taken[mine], part[mine]
+        scale = np.bincount(which, x, 2) / np.maximum(np.bincount(which, h, 2), 1e-300)
+        h = np.minimum(1.0, h * scale[which])
         mean, variance = np.bincount(group, h), np.bincount(group, h * (1 - h))
         total = np.bincount(group, x)
         if variance.sum() <= 0 or len(mean) < 2:
             continue
         pearson = float(((total - mean) ** 2).sum() / variance.sum())
-        excess = float((mean * 1.0 + 2 * variance**2).sum()) / float(variance.sum()) ** 2
+        excess = float((mean + 2 * variance**2).sum()) / float(variance.sum()) ** 2
         out[k] = pearson if pearson > 1 + 1.64 * math.sqrt(excess) else 1.0
     return out
 

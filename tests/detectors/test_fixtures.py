@@ -134,6 +134,27 @@ def test_f3_correlated_null_streams_rarely_ever_alarm() -> None:
     assert ever <= 12
 
 
+def test_f3_bursts_that_the_reference_was_told_of_rarely_ever_alarm() -> None:
+    """60 streams of 400 in bursts of 20 that share an offset of deviation 1.5 on the logit scale;
+    alpha 0.05. Truth is about 0.02 (0.3 without tempering): more than 8 of 60 has a chance below
+    1e-4.
+    """
+    how = Settings(mode="gate", alpha=0.05, categories=1, tau=0.0)
+    rng = np.random.default_rng(14)
+
+    def bursts(count: int) -> list[Opportunities]:
+        odds = 0.05 / 0.95 * np.exp(rng.normal(0, 1.5, count // 20))
+        rates = np.repeat(odds / (1 + odds), 20)
+        return [
+            Opportunities.of([0, 0], [0.09, 0.09], (rng.random(2) < rate).tolist())
+            for rate in rates
+        ]
+
+    calibration = calibrate(bursts(5000), 1, how, clusters=[i // 20 for i in range(5000)])
+    assert calibration.temper[0] > 2
+    assert sum(bool(alarms_of(calibration, bursts(400), how)[0]) for _ in range(60)) <= 8
+
+
 @pytest.mark.parametrize("share", [1.0, 0.2, 0.05, 0.01])
 def test_f4_rarity_of_the_opportunity_costs_nothing(share: float) -> None:
     """Delay in opportunities is the same, whatever traffic lies between; exact, no luck."""
