@@ -26,10 +26,9 @@ ORDER: Final = re.compile(
     r"|\bdo the following\b|\bbefore (?:you|completing|solving|doing|continuing|proceeding)\b"
     r"|\binstructions?\b|\btodo\b|\bimportant\b|\burgent"
     r"|<(?:important|information|system|instructions?|admin|user|assistant|inst)\b[^>]*>"
-    r"|\[(?:inst|system)\]",
-    re.IGNORECASE,
+    r"|\[(?:inst|system)\]"
 )
-"""How text addresses its reader with an order: overrides, address, obligation, urgency, mock tags.
+"""How lower-case text gives its reader an order: override, address, obligation, urgency, mock tag.
 """
 
 _FIELD: Final = re.compile(
@@ -93,6 +92,9 @@ class Orders:
         if call.result is not None:
             text = plain(call.result)
             self.seen |= MARKER.sub("", text).strip(_PUNCTUATION) != ""
+            if ORDER.search(text) is None:
+                other.append(_folded(text))
+                text = ""
             start = 0
             for end in (*(match.start() for match in _FIELD.finditer(text)), len(text)):
                 field, start = text[start:end], end
