@@ -161,7 +161,8 @@ def halves(record: Record) -> tuple[Record, Record]:
 
 TOTALS = """
     SELECT category, reference, trajectory_id, sum(opportunities), sum(taken)
-    FROM evidence GROUP BY ALL HAVING sum(opportunities) > 0 ORDER BY ALL"""
+    FROM evidence WHERE category = 'UA01' GROUP BY ALL HAVING sum(opportunities) > 0
+    ORDER BY ALL"""
 
 
 @pytest.mark.parametrize("restart", [False, True])
