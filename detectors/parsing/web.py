@@ -45,6 +45,8 @@ class HttpRequest:
     @property
     def bare_address(self) -> bool:
         """Whether the host is an IP address rather than a name."""
+        if not self.host[-1:].isdigit() and ":" not in self.host:
+            return False
         try:
             ipaddress.ip_address(self.host)
         except ValueError:

@@ -35,6 +35,18 @@ _KEY_SHAPES: Final = (
     r"|\bsk-[\w-]{20,}|\bxox[abprs]-[\w-]{10,}|\bAIza[\w-]{30,}"
     r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|\[\[secret:[^\[\]\s]{4,160}\]\]"
 )
+_KEY_SIGNS: Final = (
+    "private key",
+    "akia",
+    "ghp_",
+    "github_pat_",
+    "sk-",
+    "xox",
+    "aiza",
+    "eyj",
+    "[[secret:",
+)
+"""One of these stands in every text that `_KEY` matches."""
 _KEY: Final = re.compile(_KEY_SHAPES, re.IGNORECASE)
 _SECRET: Final = re.compile(
     rf"{_KEY_SHAPES}|\b(?:password|passwd|secret|api_?key|access_?token|private_?key)\b[\"']?"
@@ -196,7 +208,7 @@ class Facts:
         """Whether the result holds secret-shaped material, or a marker that redaction left for
         one.
         """
-        return bool(self.call.result) and bool(_KEY.search(self.result_text))
+        return bool(self.call.result) and _has_key(self.result_text)
 
     @property
     def sends_secret(self) -> bool:
@@ -258,6 +270,11 @@ class Facts:
 def _specific(leaf: Leaf) -> bool:
     """Whether an argument could be what an instruction names; short ids come as targets."""
     return _LEAST_VALUE <= len(leaf.text) <= _SPECIFIC and leaf.name not in _DULL_NAMES
+
+
+def _has_key(text: str) -> bool:
+    """Whether lower-case `text` holds a key. Substring searches first: the pattern takes 50 us."""
+    return any(sign in text for sign in _KEY_SIGNS) and bool(_KEY.search(text))
 
 
 _UNKNOWN: Final = Origin(frozenset(), "")

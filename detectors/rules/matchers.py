@@ -203,14 +203,14 @@ def http(given: config.HttpCondition, sets: Sets) -> Compiled:
     def check(facts: Facts) -> Hit | None:
         for item in facts.parsed.requests:
             if (
-                (method is None or method(item.method))
+                (given.sends is None or item.sends is given.sends)
+                and (given.insecure is None or item.insecure is given.insecure)
+                and (given.bare_address is None or item.bare_address is given.bare_address)
+                and (method is None or method(item.method))
+                and (graphql is None or (bool(item.graphql) and graphql(item.graphql)))
                 and (host is None or host(item.host))
                 and (outside is None or (bool(item.host) and not outside(item.host)))
                 and (path is None or path(item.path))
-                and (graphql is None or (bool(item.graphql) and graphql(item.graphql)))
-                and (given.sends is None or item.sends is given.sends)
-                and (given.insecure is None or item.insecure is given.insecure)
-                and (given.bare_address is None or item.bare_address is given.bare_address)
             ):
                 return Hit(ARGS, (item.host + item.path.partition("?")[0])[:_MAX_TARGET])
         return None
