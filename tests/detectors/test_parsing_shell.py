@@ -156,7 +156,7 @@ def test_bounds() -> None:
     assert [one.program for one in nested.commands][-1] == "ls"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.text(max_size=120))
 def test_any_text_parses(text: str) -> None:
     assert len(parse_shell(text).commands) <= MAX_COMMANDS

@@ -255,7 +255,7 @@ CALLS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(CALLS, max_size=6), st.text(max_size=40))
 def test_any_content_gives_the_same_labels_twice(calls: list[Call], request: str) -> None:
     pack = _PACK
