@@ -2,8 +2,9 @@
 
     python benchmarks/kill.py [--kills 20] [--spans 200000] [--kafka HOST:PORT]
 
-Without `--kafka` a real broker is started. Prints one JSON document; exit 1 if a span was lost or
-doubled, or if the last SIGTERM did not end the daemon with 0 within 30 s.
+Without `--kafka` a real broker is started. Every fourth kill falls into the daemon's start, the
+others 0.2 to 6 s after it serves. Prints one JSON document; exit 1 if a span was lost or doubled,
+or if a SIGTERM while spans still flow did not end the daemon with 0 within 30 s.
 """
 
 import argparse
@@ -15,6 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
+import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +30,9 @@ from benchmarks.commands import telltale
 from benchmarks.span_load import SPANS, requests
 from tests.kafka_broker import Broker
 
-TOPIC = "otlp_spans"
 PARTITIONS = 4
+START_S, READ_S, STOP_S = 120.0, 900.0, 60.0
+SPANS_SQL = "SELECT count(*) AS rows, count(DISTINCT trace_id || span_id) AS ids FROM spans"
 
 
 def free_port() -> int:
@@ -48,10 +53,10 @@ def broker(address: str | None) -> Generator[str]:
         yield started.address
 
 
-def produce(address: str, spans: int) -> set[str]:
+def produce(address: str, topic: str, spans: int) -> set[str]:
     """Create the topic, send about `spans` spans zstd-compressed without a key; their span ids."""
     admin = KafkaAdminClient(bootstrap_servers=address)
-    admin.create_topics([NewTopic(name=TOPIC, num_partitions=PARTITIONS, replication_factor=1)])
+    admin.create_topics([NewTopic(name=topic, num_partitions=PARTITIONS, replication_factor=1)])
     admin.close()
     producer = KafkaProducer(bootstrap_servers=address, compression_type="zstd", acks="all")
     ids: set[str] = set()
@@ -59,73 +64,119 @@ def produce(address: str, spans: int) -> set[str]:
         for resource_spans in request.resource_spans:
             for scope_spans in resource_spans.scope_spans:
                 ids.update(span.trace_id.hex() + span.span_id.hex() for span in scope_spans.spans)
-        producer.send(TOPIC, request.SerializeToString())
+        producer.send(topic, request.SerializeToString())
     producer.flush()
     producer.close()
     return ids
 
 
-def start(config: Path, output: Path) -> subprocess.Popen[bytes]:
-    """The daemon as a process of its own."""
-    with output.open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "telltale", "run", "--config", str(config)],
-            stdout=log,
-            stderr=log,
+class Daemon:
+    """The daemon as a process of its own on `folder`, reading `topic`."""
+
+    def __init__(self, folder: Path, address: str, topic: str) -> None:
+        self.data = folder / "data"
+        self.log = folder / "daemon.log"
+        self._config = folder / "telltale.yaml"
+        self._api = f"127.0.0.1:{free_port()}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._config.write_text(
+            json.dumps(
+                {
+                    "data": str(self.data),
+                    "kafka": {"bootstrap_servers": [address], "topics": [topic]},
+                    "otlp": {"http": None, "grpc": None},
+                    "api": {"listen": self._api},
+                }
+            )
         )
 
+    def start(self) -> None:
+        """Start the process; it does not serve yet."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "telltale", "run", "--config", str(self._config)],
+                stdout=log,
+                stderr=log,
+            )
 
-def stored(data: Path) -> dict[str, int]:
-    """Rows and distinct ids of the stored spans, with the daemon running or not."""
-    text = telltale(
-        "query",
-        "SELECT count(*) AS rows, count(DISTINCT trace_id || span_id) AS ids FROM spans",
-        "--format",
-        "json",
-        data=data,
-    )
-    rows: list[dict[str, int]] = json.loads(text)
-    return rows[0]
+    def wait_ready(self) -> None:
+        """Until it serves. Raises `TimeoutError`, `RuntimeError` where it ended."""
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            assert self._process is not None, "not started"
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the daemon ended: {self.log.read_text()[-2000:]}")
+            try:
+                with urllib.request.urlopen(f"http://{self._api}/healthz", timeout=2):
+                    return
+            except (OSError, urllib.error.URLError):
+                time.sleep(0.05)
+        raise TimeoutError("the daemon does not serve")
+
+    def end(self, number: signal.Signals) -> int:
+        """Send the signal; the exit code."""
+        assert self._process is not None, "not started"
+        self._process.send_signal(number)
+        return self._process.wait(STOP_S)
+
+    def stored(self) -> dict[str, int]:
+        """Rows and distinct ids of the stored spans, with the daemon running or not."""
+        if not (self.data / "telltale.duckdb").exists():
+            return {"rows": 0, "ids": 0}
+        text = telltale("query", SPANS_SQL, "--format", "json", data=self.data)
+        rows: list[dict[str, int]] = json.loads(text)
+        return rows[0]
 
 
 def run(folder: Path, address: str, kills: int, spans: int) -> dict[str, object]:
     """The whole test in `folder`; its figures."""
-    data = folder / "data"
-    config = folder / "telltale.yaml"
-    config.write_text(
-        json.dumps(
-            {
-                "data": str(data),
-                "kafka": {"bootstrap_servers": [address], "topics": [TOPIC]},
-                "otlp": {"http": None, "grpc": None},
-                "api": {"listen": f"127.0.0.1:{free_port()}"},
-            }
-        )
-    )
-    ids = produce(address, spans)
+    topic = f"spans-{uuid.uuid4().hex[:8]}"
+    daemon = Daemon(folder, address, topic)
+    ids = produce(address, topic, spans)
     chance = random.Random(7)
-    for _ in range(kills):
-        daemon = start(config, folder / "daemon.log")
-        time.sleep(chance.uniform(0.5, 6.0))
-        daemon.send_signal(signal.SIGKILL)
-        daemon.wait()
-    daemon = start(config, folder / "daemon.log")
-    deadline = time.monotonic() + 600
-    counts = {"rows": 0, "ids": 0}
-    while time.monotonic() < deadline and counts["ids"] < len(ids):
-        time.sleep(2)
-        if (data / "telltale.duckdb").exists():
-            counts = stored(data)
+    starts: list[float] = []
+    for kill in range(kills):
+        daemon.start()
+        if kill % 4 == 3:
+            time.sleep(chance.uniform(0.5, 3.0))
+        else:
+            before = time.monotonic()
+            daemon.wait_ready()
+            starts.append(time.monotonic() - before)
+            time.sleep(chance.uniform(0.2, 6.0))
+        daemon.end(signal.SIGKILL)
+    between = daemon.stored()
+    daemon.start()
+    daemon.wait_ready()
+    time.sleep(2.0)
     before = time.monotonic()
-    daemon.send_signal(signal.SIGTERM)
-    code = daemon.wait(timeout=60)
+    code = daemon.end(signal.SIGTERM)
+    stopped_s = time.monotonic() - before
+    daemon.start()
+    daemon.wait_ready()
+    deadline = time.monotonic() + READ_S
+    while time.monotonic() < deadline and daemon.stored()["ids"] < len(ids):
+        time.sleep(2)
+    idle_code = daemon.end(signal.SIGTERM)
     return {
         "kills": kills,
         "produced": len(ids),
-        **stored(data),
-        "sigterm_exit": code,
-        "sigterm_s": round(time.monotonic() - before, 2),
+        "stored_after_kills": between["ids"],
+        **daemon.stored(),
+        "sigterm_exit": max(code, idle_code, key=abs),
+        "sigterm_s": round(stopped_s, 2),
+        "first_start_s": round(starts[0], 1),
+        "last_start_s": round(starts[-1], 1),
+        "problems": json.loads(telltale("verify", "--json", data=daemon.data, expect=(0, 1)))[
+            "problems"
+        ],
     }
+
+
+def passed(figures: dict[str, object]) -> bool:
+    """Whether every span is there once and the daemon ended as it should."""
+    exact = figures["rows"] == figures["ids"] == figures["produced"] and not figures["problems"]
+    return exact and figures["sigterm_exit"] == 0 and float(str(figures["sigterm_s"])) <= 30
 
 
 def main() -> int:
@@ -136,12 +187,10 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, broker(options.kafka) as address:
         figures = run(Path(name), address, options.kills, options.spans)
-        if figures["rows"] != figures["produced"]:
+        if not passed(figures):
             print((Path(name) / "daemon.log").read_text()[-4000:], file=sys.stderr)
     print(json.dumps(figures))
-    exact = figures["rows"] == figures["ids"] == figures["produced"]
-    ended = figures["sigterm_exit"] == 0 and float(str(figures["sigterm_s"])) <= 30
-    return 0 if exact and ended else 1
+    return 0 if passed(figures) else 1
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class Source(ListSource):
         lost, self.lost = self.lost, []
         return lost
 
-    def acknowledge(self, records: Sequence[Record], rejected: dict[int, int]) -> None:  # type: ignore[override]  # as the loop calls it
+    def acknowledge(self, records: Sequence[Record], rejected: Mapping[int, int]) -> None:
         self._events.append("acknowledge")
         super().acknowledge(records, rejected)
 
