@@ -91,6 +91,19 @@ def bucket(slot: str, value: str) -> int:
 _UNUSED: Final = [bucket(slot, "-") for slot in SLOTS[_GIVEN:]]
 
 
+OUTER_SLOTS: Final = ("role", "agent", "errors", "denied", "offered")
+"""What the first act of a family is compared by."""
+_OUTER: Final = [None if slot in OUTER_SLOTS else bucket(slot, "-") for slot in CALL_SLOTS]
+
+
+def _outer(known: Sequence[int]) -> list[int]:
+    """The slots of a first act. Whether an agent looks before it acts is part of the same choice:
+    were the first act compared given the looking, "deletes at once" would be explained by "did not
+    look", and a student that has learnt to delete first would never stand out.
+    """
+    return [here if there is None else there for here, there in zip(known, _OUTER, strict=True)]
+
+
 def role_of(trajectory: Trajectory) -> str:
     """The role a reference's contexts and targets are kept by: service and agent."""
     return f"{trajectory.service}/{trajectory.agent}"
@@ -223,8 +236,9 @@ def encode(trajectory: Trajectory, labels: Labels) -> Encoded:
             acted = each.taken and (each.step, each.category) not in stopped
             if stream not in done:
                 rows.append((stream, number, acted, history.failed, first, each.visible))
+                before = _outer(known) if first else known
                 features.append(
-                    [*known, bucket("family", each.family), bucket("first", str(first))]
+                    [*before, bucket("family", each.family), bucket("first", str(first))]
                 )
             if acted:
                 taken.append(each.category)
