@@ -78,6 +78,7 @@ def measure(
     row: rows.Row, size: Size, per_scenario: bool = False
 ) -> tuple[Cells, dict[int, float]]:
     """A row's reports by scenario, each category at the threshold of its null paths."""
+    print(".", end="", file=sys.stderr, flush=True)
     thresholds: dict[int, float] = {}
     cells: Cells = {}
     for name in (*BENIGN, *SHIFTS):

@@ -1,7 +1,7 @@
 """The trap and the paper, as streams: fixtures F1 to F7, F10 and F11.
 
-F8 and F9 (dialects, order, repetition) are laws of the collector and of the whole path. Every test
-is seeded; where chance remains its docstring gives the odds of failing by luck.
+F8 and F9 (dialects, order, repetition) stand in `test_fixtures_dialects.py`. Every test is seeded;
+where chance remains its docstring gives the odds of failing by luck.
 """
 
 import math
