@@ -308,4 +308,4 @@ def _span(trace: str, root: str, call: Call, common: list[dict[str, Any]]) -> di
 
 
 def _text(value: Value) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if isinstance(value, str) else json.dumps(value)

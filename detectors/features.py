@@ -26,7 +26,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from contracts.labels import CATEGORY_IDS, Labels, Opportunity
+from contracts.labels import CATEGORIES, CATEGORY_IDS, Labels, Opportunity
 from contracts.span import Value
 from contracts.trajectory import Call, Trajectory
 from detectors.parsing.names import tool_act
@@ -234,8 +234,9 @@ def encode(trajectory: Trajectory, labels: Labels) -> Encoded:
             first = each.position != "any"
             stream = index[each.category]
             acted = each.taken and (each.step, each.category) not in stopped
+            visible = each.visible and (seen or CATEGORIES[stream].order_only)
             if stream not in done:
-                rows.append((stream, number, acted, history.failed, first, each.visible))
+                rows.append((stream, number, acted, history.failed, first, visible))
                 before = _outer(known) if first else known
                 features.append(
                     [*before, bucket("family", each.family), bucket("first", str(first))]

@@ -67,7 +67,9 @@ def test_an_unseen_tool_changes_only_the_features_that_name_it() -> None:
 
 def test_rows_stand_in_step_order_with_one_orders_row_a_call() -> None:
     labels = Labels((), (opportunity(0, "UA02", True), opportunity(1, "UA11")))
-    encoded = encode(trajectory(call("a"), call("b", step=1), call("c", step=2)), labels)
+    encoded = encode(
+        trajectory(call("a", {}), call("b", {}, step=1), call("c", {}, step=2)), labels
+    )
     assert encoded.step.tolist() == sorted(encoded.step.tolist())
     assert (encoded.stream == ORDERS).sum() == 3
     assert encoded.taken[encoded.stream == 1].tolist() == [True]
@@ -111,6 +113,14 @@ def test_hidden_arguments_and_digests_are_blind_not_safe() -> None:
     no_results = trajectory(call("read", {"q": "x"}), call("send", {"to": "ann@b.com"}, step=1))
     encoded = encode(no_results, Labels((), ()))
     assert encoded.visible[encoded.stream == ORDERS].tolist() == [True, False]
+
+
+def test_without_arguments_only_categories_of_order_are_visible() -> None:
+    labels = Labels((), (opportunity(0, "UA01"), opportunity(0, "UA14"), opportunity(1, "UA01")))
+    calls = (call("drop_it", None), call("drop_it", {"id": "7"}, step=1))
+    encoded = encode(trajectory(*calls), labels)
+    assert encoded.visible[encoded.stream == 0].tolist() == [False, True]
+    assert encoded.visible[encoded.stream == CATEGORY_IDS.index("UA14")].tolist() == [True]
 
 
 def test_a_trajectory_without_calls_is_empty_arrays() -> None:
