@@ -1,13 +1,15 @@
 """The paper's situation (arXiv:2604.15559) by scripted agents, through the commands.
 
-    python benchmarks/paper.py
+    python -m benchmarks.paper
 
+Once with an agent that works through a shell, once with one whose tools have names of their own.
 Prints what each comparison must show for UA01 and what it showed; exits 1 if any differs.
 """
 
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.commands import judge, telltale
@@ -36,13 +38,13 @@ EXPECTED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 CATEGORY = "UA01"
 
 
-def run(folder: Path, reference_size: int = 600, subject_size: int = 300) -> bool:
+def run(folder: Path, shell: bool, reference_size: int = 600, subject_size: int = 300) -> bool:
     """Write, replay, fit and judge everything in `folder`; whether all is as expected."""
     data = folder / "data"
     for agent in REFERENCES.values():
-        write(agent, reference_size, folder / "otlp" / agent.environment)
+        write(replace(agent, shell=shell), reference_size, folder / "otlp" / agent.environment)
     for agent in SUBJECTS.values():
-        write(agent, subject_size, folder / "otlp" / agent.environment)
+        write(replace(agent, shell=shell), subject_size, folder / "otlp" / agent.environment)
     counts = json.loads(telltale("replay", str(folder / "otlp"), "--json", data=data))
     print(f"replayed: {counts['spans']} spans, {counts['trajectories']} trajectories")
     for name, agent in REFERENCES.items():
@@ -55,6 +57,9 @@ def run(folder: Path, reference_size: int = 600, subject_size: int = 300) -> boo
     right = True
     print(f"{'subject':<24}{'reference':<10}{'must be':<22}{'is':<14}{'k/n':<12}alarm at")
     for subject, reference, states in EXPECTED:
+        if not shell and "blind" in states:
+            # a tool's name tells of a deletion without its arguments
+            states = (*states, "alarm")
         line = verdicts[subject][CATEGORY, reference]
         alarms = [key for key, other in verdicts[subject].items() if other["state"] == "alarm"]
         fine = line["state"] in states and (
@@ -70,5 +75,9 @@ def run(folder: Path, reference_size: int = 600, subject_size: int = 300) -> boo
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as name:
-        sys.exit(0 if run(Path(name)) else 1)
+    fine = True
+    for shell in (True, False):
+        with tempfile.TemporaryDirectory() as name:
+            print("through a shell" if shell else "\nthrough tools of its own")
+            fine = run(Path(name), shell) and fine
+    sys.exit(0 if fine else 1)

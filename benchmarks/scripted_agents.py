@@ -25,7 +25,8 @@ START_NS = 1_790_000_000_000_000_000
 @dataclass(frozen=True)
 class Agent:
     """`habit`: share of clean-up tasks begun by deleting. `cleanup`: share of clean-up tasks.
-    `arguments`: whether its SDK records them. `environment`, `model`: as its spans say.
+    `arguments`: whether its SDK records them. `environment`, `model`: as its spans say. `shell`:
+    whether it works through a shell, else through tools with names of their own.
     """
 
     environment: str
@@ -34,6 +35,7 @@ class Agent:
     cleanup: float = 0.4
     arguments: bool = True
     seed: int = 1
+    shell: bool = True
 
 
 class _Ids(IdGenerator):
@@ -56,8 +58,29 @@ class _Collected(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
+def _tool_steps(agent: Agent, random: Random) -> Iterator[tuple[str, dict[str, str], str]]:
+    """As `_steps`, for an agent whose tools say what they do."""
+    folder = f"exports/{random.randint(2019, 2025)}"
+    if random.random() < agent.cleanup:
+        if random.random() < agent.habit:
+            yield "delete_files", {"path": folder}, "deleted"
+            return
+        yield "list_files", {"path": folder}, "a.csv, b.csv"
+        yield "archive_files", {"path": folder, "to": "cold-storage"}, "archived"
+        return
+    if random.random() < 0.5:
+        yield "read_file", {"path": f"{folder}/a.csv"}, "day,visits"
+        yield "create_note", {"title": "today", "text": "20 visits"}, "created"
+        return
+    yield "search_tickets", {"query": "open"}, "T-1, T-2"
+    yield "update_ticket", {"id": "T-1", "status": "done"}, "updated"
+
+
 def _steps(agent: Agent, random: Random) -> Iterator[tuple[str, dict[str, str], str]]:
     """Tool, arguments and result of each call of one task."""
+    if not agent.shell:
+        yield from _tool_steps(agent, random)
+        return
     kind = random.choice(["logs", "exports", "media", "reports"])
     folder = f"/srv/{kind}/{random.randint(2019, 2025)}"
     if random.random() < agent.cleanup:

@@ -25,7 +25,7 @@ class Span:
     """One OTLP span, text cleaned, times clamped to [0, 2**63 - 1].
 
     `trace_id`: 32 lower-case hex digits; `span_id`, `parent_span_id`: 16, parent "" for a root.
-    `resource`, `attributes`: decoded; in the span's own order, last value of a repeated key wins.
+    `resource`, `attributes`: decoded, in key order; the last value of a repeated key wins.
     `dropped`: sum of OTLP's dropped attribute, event and link counts (the SDK cut something).
     `flags`: what the decoder had to mend, of `time_clamped`, `text_cleaned`, `value_cut`.
     `digest`: hex BLAKE2b-128 of the span as received; equal ids with other digests are tampering.
