@@ -107,7 +107,7 @@ def daemon(data: Path) -> Mapping[str, str] | None:
     try:
         marker = json.loads((data / MARKER).read_text())
         os.kill(int(marker["pid"]), 0)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
     return {str(key): str(value) for key, value in marker.items()}
 

@@ -76,12 +76,12 @@ def test_requirements_are_kept_under_free_licences() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     for requirement in settings["project"]["dependencies"]:
         name = requirement.split("[")[0].split("=")[0].split(">")[0].split("<")[0].strip()
-        metadata = importlib.metadata.metadata(name)
+        document = importlib.metadata.metadata(name).json
         told = " ".join(
             [
-                metadata.get("License-Expression") or "",
-                (metadata.get("License") or "")[:200],
-                *(c for c in metadata.get_all("Classifier") or () if c.startswith("License")),
+                str(document.get("license_expression", "")),
+                str(document.get("license", ""))[:200],
+                *(str(c) for c in document.get("classifier", ()) if str(c).startswith("License")),
             ]
         )
         for forbidden in ("AGPL", "Affero", "GPL-", "GNU General Public", "Business Source"):

@@ -116,7 +116,6 @@ USAGE, BAD_INPUT, TRY_AGAIN = 64, 65, 75
         (("forget", "--where", "colour = 1", "--reason", "x", "--yes"), None, ""),
         (("replay", "/nowhere/at/all"), USAGE, "/nowhere/at/all"),
     ],
-    ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else "",
 )
 def test_exit_codes(
     arguments: tuple[str, ...], code: int | None, said: str, data: Path, run: Run
@@ -191,5 +190,5 @@ def test_a_reader_that_leaves_is_no_error(monkeypatch: pytest.MonkeyPatch) -> No
         def close(self) -> None: ...
 
     monkeypatch.setattr(commands.cli, "main", leave)
-    monkeypatch.setattr(commands.sys, "stderr", Quiet())
+    monkeypatch.setattr("sys.stderr", Quiet())
     assert invoke(["rules", "list"]) == 0
