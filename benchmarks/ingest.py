@@ -54,11 +54,10 @@ def batches(payloads: Sequence[bytes]) -> Iterator[list[Record]]:
         yield records(payloads[first : first + PAYLOADS], first)
 
 
-def ingest(settings: Settings, store: Store, payloads: Sequence[bytes]) -> float:
-    """CPU seconds of all threads for all payloads, the last trajectory judged, checkpointed."""
+def ingest(settings: Settings, store: Store, payloads: Sequence[bytes]) -> None:
+    """Commit all payloads and judge every trajectory."""
     pipeline = Pipeline(stages(settings, store, rule_pack(settings)), store)
     clock = SystemClock()
-    before = time.process_time()
     for batch in batches(payloads):
         now = clock.now_ns()
         store.commit(pipeline.process(batch, (), now, now).changes)
@@ -66,8 +65,6 @@ def ingest(settings: Settings, store: Store, payloads: Sequence[bytes]) -> float
     now = clock.now_ns()
     store.commit(pipeline.process((), (), now, now, everything_due=True).changes)
     pipeline.committed()
-    store.close()
-    return time.process_time() - before
 
 
 def parse(payloads: Sequence[bytes]) -> float:
@@ -107,8 +104,10 @@ def main() -> int:
             store = Store(settings.data, SystemClock(), settings.storage)
             reference(settings, store)
             bare.append(parse(payloads) / spans * 1e6)
-            whole.append(ingest(settings, store, payloads) / spans * 1e6)
-            store.close()
+            before = time.process_time()
+            ingest(settings, store, payloads)
+            store.close()  # folds the log into the file: the checkpoint belongs to the cost
+            whole.append((time.process_time() - before) / spans * 1e6)
     ratios = [a / b for a, b in zip(whole, bare, strict=True)]
     figures = {
         "spans": spans,

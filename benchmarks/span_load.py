@@ -58,7 +58,7 @@ def _trajectory(random: Random, number: int, model: str) -> list[Span]:
     trace_id = random.randbytes(16)
     root_id = random.randbytes(8)
     now = START_NS + number * 1_000_000_000
-    conversation = f"conv-{number:08d}"
+    conversation = f"{model}-{number:08d}"
     common: dict[str, str | int] = {
         "gen_ai__conversation__id": conversation,
         "gen_ai__agent__name": "load-agent",
