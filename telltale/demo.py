@@ -17,7 +17,7 @@ from telltale.app import App
 from telltale.config import Settings, load
 from telltale.pipeline import Pipeline
 from telltale.replay import Counts, replay
-from telltale.stages import rule_pack, rules_digest, stages
+from telltale.stages import rule_pack, stages
 
 TEACHER, STUDENT = "demo-teacher", "demo-student"
 
@@ -94,7 +94,7 @@ class Demo:
             FitSettings(
                 parent=settings.data / references.FOLDER,
                 created_ns=self._clock.now_ns(),
-                rules_digest=rules_digest(labeller),
+                rules_digest=labeller.digest(),
                 target_key=keys.secret(settings.data, keys.TARGETS),
                 tests=references.tests(settings.detection),
             ),

@@ -26,7 +26,7 @@ from contracts.record import DeadLetter, Gap, Partition, Position, Record
 from contracts.span import LogEvent, Span
 from contracts.trajectory import Call, Subject, Trajectory
 
-RESTORE_LIMIT = 20_000
+RESTORE_LIMIT = 200_000
 """Open trajectories taken back after a start; older ones are when a span of theirs comes."""
 RESTORE_PAGE = 100
 """Of them in one batch: about a third of a second, so that a daemon with many open trajectories
@@ -98,8 +98,8 @@ class Pipeline:
 
     @property
     def restoring(self) -> bool:
-        """Whether open trajectories still wait to be taken back, a page with each batch. Until then
-        none is complete, so that their order is the same as without a restart.
+        """Whether open trajectories still wait to be taken back: a page with each batch, longest
+        idle first, as they would have been judged without a restart.
         """
         return bool(self._waiting)
 
@@ -139,7 +139,7 @@ class Pipeline:
         self._restore_missing(spans, logs)
         added = self._joiner.add(spans, logs)
         self._restore_trajectories()
-        joined = self._joiner.assemble(0 if self._waiting else now_ns, everything_due)
+        joined = self._joiner.assemble(now_ns, everything_due)
         judgement = self._judge(joined, now_ns)
         findings = policy.Findings(judgement.alerts, judgement.verdicts, gaps, added.conflicts)
         self._next_memory, alerts = policy.decide(
@@ -189,7 +189,7 @@ class Pipeline:
         return bool(self._waiting)
 
     def _restore_page(self) -> None:
-        page = self._waiting[-RESTORE_PAGE:]  # longest idle first
+        page = self._waiting[-RESTORE_PAGE:]
         if page:
             self._take_back(self._store.restore_trajectories(frozenset(page)))
             self._whole.update(page)

@@ -1,6 +1,5 @@
 """The production stages: the classes behind the ports between `poll` and `commit`, built once."""
 
-import hashlib
 from functools import partial
 
 from alerts import policy
@@ -63,11 +62,3 @@ def rule_pack(settings: Settings) -> RulePack:
     """The shipped rules, the user's folders over them, and the operator's tool map."""
     path = settings.rules.tool_map
     return RulePack.load(settings.rules.folders, ToolMap.load(path) if path else None)
-
-
-def rules_digest(pack: RulePack) -> str:
-    """Hex SHA-256 over all rules in force: what a baseline was labelled with."""
-    content = hashlib.sha256()
-    for rule in (*pack.rules, *pack.opportunities):
-        content.update(rule.model_dump_json().encode())
-    return content.hexdigest()

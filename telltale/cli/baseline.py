@@ -69,7 +69,7 @@ def fit(
     from telltale.admin import register
     from telltale.client import opened
     from telltale.config import load
-    from telltale.stages import rule_pack, rules_digest
+    from telltale.stages import rule_pack
 
     if kind != "declared" and not where:
         raise click.UsageError(f"--where is needed for kind {kind}")
@@ -92,7 +92,7 @@ def fit(
             FitSettings(
                 parent=settings.data / references.FOLDER,
                 created_ns=SystemClock().now_ns(),
-                rules_digest=rules_digest(labeller),
+                rules_digest=labeller.digest(),
                 target_key=keys.secret(settings.data, keys.TARGETS),
                 ceilings=_ceilings(ceilings),
                 tests=references.tests(settings.detection),

@@ -6,10 +6,10 @@
 import base64
 import json
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -60,16 +60,17 @@ def as_json(signal: str, body: bytes) -> bytes:
             return [hexed(item) for item in value]
         if not isinstance(value, dict):
             return value
+        items = cast("dict[str, Any]", value).items()
         return {
-            key: base64.b64decode(item).hex() if key in ID_KEYS else hexed(item)
-            for key, item in value.items()
+            key: base64.b64decode(str(item)).hex() if key in ID_KEYS else hexed(item)
+            for key, item in items
         }
 
     return json.dumps(hexed(document)).encode()
 
 
 @contextmanager
-def daemon(folder: Path, **changes: Any) -> Iterator[App]:
+def daemon(folder: Path, **changes: Any) -> Generator[App]:
     settings: Settings = load(data=folder)
     settings = settings.model_validate(
         {
@@ -115,7 +116,8 @@ def over_grpc(folder: Path, payloads: list[Payload], port: int) -> None:
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         for signal, body in payloads:
-            channel.unary_unary(services[signal])(body, timeout=30, wait_for_ready=True)
+            export = channel.unary_unary(services[signal], None, None)
+            export(body, timeout=30, wait_for_ready=True)
 
 
 def over_kafka(folder: Path, payloads: list[Payload], broker: str, spans: int) -> None:
