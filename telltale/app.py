@@ -152,6 +152,7 @@ class App:
         )
         self.delivery.start()
         self._stack.callback(self._within, self.delivery.close)
+        self.inbox.start({})  # before anybody can send: the loop takes it from there
         for receiver in self.receivers:
             receiver.start()
             self._stack.callback(self._within, receiver.close)

@@ -303,7 +303,7 @@ def test_open_trajectories_are_taken_back_page_by_page_while_new_spans_are_store
     told.committed.clear()
     assert again.turn() is True
     assert len(told.committed[0].changes.spans) > 0
-    assert count(store, "trajectories WHERE state = 'complete'") == 0
+    assert count(store, "trajectories WHERE state = 'complete'") == 15
     for _ in range(3):
         clock.advance(1.0)
         again.turn()
