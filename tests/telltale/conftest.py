@@ -19,7 +19,7 @@ from telltale import keys, references
 from telltale.config import Settings, load
 from telltale.pipeline import Pipeline
 from telltale.replay import replay
-from telltale.stages import rule_pack, rules_digest, stages
+from telltale.stages import rule_pack, stages
 
 BASE = Agent("ref", "m-base", habit=0.05)
 STUDENT = Agent("live", "m-student", habit=0.9)
@@ -116,7 +116,7 @@ def fitted_once(pack: RulePack, tmp_path_factory: pytest.TempPathFactory) -> Pat
         FitSettings(
             parent=folder / references.FOLDER,
             created_ns=clock.now_ns(),
-            rules_digest=rules_digest(pack),
+            rules_digest=pack.digest(),
             target_key=keys.secret(folder, keys.TARGETS),
             tests=references.tests(settings.detection),
             train=TrainSettings(rungs=("table",)),
