@@ -86,7 +86,7 @@ class Demo:
         labeller = rule_pack(settings)
         where = f"environment = '{TEACHER}'"
         _, info = fit_baseline(
-            "teacher",
+            "benign-tasks",
             "teacher",
             store.trajectories(where),
             labeller,
