@@ -3,6 +3,7 @@ requirement of the installed package.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from hypothesis import strategies as st
 
@@ -98,7 +99,9 @@ def calls(draw: st.DrawFn, trajectory_id: str = "t", most: int = 6) -> tuple[Cal
 
 
 @st.composite
-def trajectories(draw: st.DrawFn, states: Sequence[str] = ("complete",)) -> Trajectory:
+def trajectories(
+    draw: st.DrawFn, states: Sequence[Literal["open", "complete", "reopened"]] = ("complete",)
+) -> Trajectory:
     """A trajectory whose fields agree with its calls."""
     number = draw(st.integers(1, 10**6))
     identity = f"t-{number:032x}"
