@@ -15,7 +15,7 @@ from detectors.sequential import (
 )
 
 
-@given(upper=st.floats(0, 1), share=st.floats(0, 1), tilt=st.floats(1.001, 1000))
+@given(upper=st.floats(1e-300, 1), share=st.floats(0, 1), tilt=st.floats(1.001, 1000))
 def test_increment_has_mean_at_most_one_under_the_null(
     upper: float, share: float, tilt: float
 ) -> None:
@@ -23,6 +23,12 @@ def test_increment_has_mean_at_most_one_under_the_null(
     both = log_increments(np.array([upper, upper]), np.array([True, False]), [tilt])
     won, lost = np.exp(both[:, 0])
     assert rate * won + (1 - rate) * lost <= 1 + 1e-9
+
+
+def test_what_a_limit_of_zero_forbids_settles_the_matter() -> None:
+    got = log_increments(np.zeros(2), np.array([True, False]), TILTS)
+    assert (got[0] == 1000).all()
+    assert (got[1] == 0).all()
 
 
 def test_increment_is_the_likelihood_ratio_of_a_tilted_rate() -> None:
