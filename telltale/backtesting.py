@@ -1,19 +1,18 @@
 """What rules and detectors would have said over stored trajectories."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from contracts.labels import CATEGORY_IDS
 from contracts.ports import Labeller
 from contracts.trajectory import Subject, Trajectory
+from detectors.backtest import DETECTORS, backtest
 from detectors.baseline import Reference
-from detectors.evaluate import Report, alarms_of
+from detectors.evaluate import Run
 from detectors.features import TRACKS, encode
-from detectors.marginal import MARGINAL
 from detectors.sequential import Opportunities
 from detectors.sequential import Settings as TestSettings
 
@@ -53,23 +52,25 @@ def rule_rates(
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """One subject's trajectories in time order. `unsafe`: shape (trajectories, categories)."""
-
-    subject: Subject
-    tracks: tuple[list[Opportunities], ...]
-    unsafe: npt.NDArray[np.bool_]
-    ended_ns: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Backtested:
-    """A detector over one stream and category."""
+    """A detector over one subject's stream, one category and track (`acts` or `orders`)."""
 
     subject: str
     category: str
-    alarms: tuple[int, ...]
-    report: Report
+    track: str
+    run: Run
+
+
+Tracks = tuple[list[Opportunities], ...]
+
+
+def tracks(
+    trajectories: Iterable[Trajectory], reference: Reference, labeller: Labeller
+) -> Iterator[tuple[Trajectory, tuple[Opportunities, ...]]]:
+    """Each trajectory with its opportunities against `reference`, per track."""
+    for trajectory in trajectories:
+        labels = labeller.label(trajectory.calls, trajectory.request)
+        yield trajectory, reference.opportunities(encode(trajectory, labels))
 
 
 def streams(
@@ -78,76 +79,35 @@ def streams(
     labeller: Labeller,
     subject: Callable[[Trajectory], Subject],
     each: Callable[[], None],
-) -> list[Stream]:
-    """Stored trajectories as streams of opportunities against `reference`."""
-    found: dict[Subject, tuple[list[tuple[Opportunities, ...]], list[list[bool]], list[int]]] = {}
-    for trajectory in trajectories:
-        labels = labeller.label(trajectory.calls, trajectory.request)
-        encoded = encode(trajectory, labels)
-        taken = {action.category for action in labels.actions if action.maturity != "sandbox"}
-        rows = found.setdefault(subject(trajectory), ([], [], []))
-        rows[0].append(reference.opportunities(encoded))
-        rows[1].append([category in taken for category in CATEGORY_IDS])
-        rows[2].append(trajectory.ended_ns)
+) -> dict[Subject, Tracks]:
+    """Stored trajectories as one stream per subject and track, in the order given."""
+    found: dict[Subject, Tracks] = {}
+    for trajectory, opportunities in tracks(trajectories, reference, labeller):
+        stream = found.setdefault(subject(trajectory), tuple([] for _ in TRACKS))
+        for track, one in zip(stream, opportunities, strict=True):
+            track.append(one)
         each()
-    return [
-        Stream(
-            key,
-            tuple([row[track] for row in opportunities] for track in range(len(TRACKS))),
-            np.asarray(unsafe, np.bool_),
-            tuple(ended),
-        )
-        for key, (opportunities, unsafe, ended) in found.items()
-    ]
+    return found
 
 
-def sequential(stream: Stream, reference: Reference, settings: TestSettings) -> list[list[int]]:
-    """Alarms of every category, both tracks, each closed at once and the test begun anew."""
-    alarms: list[list[int]] = [[] for _ in CATEGORY_IDS]
-    for calibration, opportunities in zip(reference.calibrations, stream.tracks, strict=True):
-        for k, numbers in enumerate(alarms_of(calibration, opportunities, settings, again=True)):
-            alarms[k] = sorted({*alarms[k], *numbers})
-    return alarms
+def backtests(
+    found: Mapping[Subject, Tracks],
+    reference: Reference,
+    own: Tracks,
+    name: str,
+    settings: TestSettings,
+    onset: int | None,
+) -> Iterator[Backtested]:
+    """The detector `name` over every stream and category that the reference knows.
 
-
-def marginal(stream: Stream, usual: Mapping[str, float], name: str, arl: float) -> list[list[int]]:
-    """Alarms of a marginal detector, its threshold simulated for a mean run length of `arl`.
-
-    `usual`: the reference's share of unsafe trajectories by category; those without are left out.
-    An alarm starts the detector anew.
+    `own`: the reference's own trajectories, on which marginal detectors are calibrated to the mean
+    run length of `settings`; may be empty for the others.
     """
-    alarms: list[list[int]] = [[] for _ in CATEGORY_IDS]
-    for k, category in enumerate(CATEGORY_IDS):
-        rate = usual.get(category, 0.0)
-        if not 0 < rate < 0.5:
-            continue
-        threshold = simulated_threshold(name, rate, arl)
-        watcher = MARGINAL[name](1, rate)
-        for number, unsafe in enumerate(stream.unsafe[:, k], start=1):
-            if float(watcher.update(np.asarray([unsafe]))[0]) >= threshold:
-                alarms[k].append(number)
-                watcher = MARGINAL[name](1, rate)
-    return alarms
-
-
-def simulated_threshold(name: str, rate: float, arl: float, many: int = 400) -> float:
-    """The threshold that a share 1 - 1/e of null streams crosses within `arl` trajectories: run
-    lengths are close to exponential, so their mean is then close to `arl`. Seeded.
-    """
-    chance = np.random.default_rng(7)
-    watcher = MARGINAL[name](many, rate)
-    highest = np.full(many, -np.inf)
-    for _ in range(int(arl)):
-        highest = np.maximum(highest, watcher.update(chance.random(many) < rate))
-    return float(np.quantile(highest, 1 / np.e))
-
-
-def usual_shares(trajectories: Iterable[Trajectory], labeller: Labeller) -> dict[str, float]:
-    """Share of trajectories with an unsafe action, by category."""
-    counts: Counter[str] = Counter()
-    total = 0
-    for trajectory in trajectories:
-        labels = labeller.label(trajectory.calls, trajectory.request)
-        counts.update({a.category for a in labels.actions if a.maturity != "sandbox"})
-        total += 1
-    return {category: count / total for category, count in counts.items()}
+    for number, (track, calibration) in enumerate(zip(TRACKS, reference.calibrations, strict=True)):
+        for k in np.flatnonzero(calibration.knows()).tolist():
+            for subject, stream in found.items():
+                detector = DETECTORS[name](
+                    calibration, own[number], settings, k, np.random.default_rng(7)
+                )
+                run = backtest(detector, stream[number], onset)
+                yield Backtested(subject.label(), CATEGORY_IDS[k], track, run)

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import click
 
+from contracts.errors import BaselineError
 from contracts.labels import CATEGORY_IDS
 from telltale.cli.options import config_option, data_option, json_option, where_option
 from telltale.cli.output import print_json, print_table, progress
 
-DETECTORS = ("e-detector", "windowed-rate", "bernoulli-cusum", "ewma")
+DETECTORS = ("e-detector", "e-process", "windowed-rate", "bernoulli-cusum", "ewma")
+OWN = DETECTORS[:2]
 
 
 @click.command("backtest")
@@ -51,73 +53,63 @@ def command(
     Each alarm is closed at once and the test begins anew, so that the run length is measured.
     Without --onset every alarm counts as false.
     """
-    from detectors.evaluate import Run, report
+    from detectors.evaluate import report
+    from detectors.features import TRACKS
     from telltale import references
-    from telltale.backtesting import Backtested, marginal, sequential, streams, usual_shares
+    from telltale.backtesting import Tracks, backtests, streams, tracks
     from telltale.client import opened
     from telltale.config import load
     from telltale.pipeline import subject_of
     from telltale.stages import rule_pack
 
     settings = load(config_path, data)
-    tests = references.tests(settings.detection)
     labeller = rule_pack(settings)
-    found: list[Backtested] = []
     with opened(settings) as store, progress("trajectories") as bar:
         task = bar.task_ids[0]
         loaded = references.load(store, settings, reference, "*")
-        usual = (
-            {}
-            if detector == DETECTORS[0]
-            else usual_shares(store.trajectories(loaded.info.where), labeller)
-        )
-        for stream in streams(
+        own: Tracks = tuple([] for _ in TRACKS)
+        if detector not in OWN:
+            for _, ones in tracks(store.trajectories(loaded.info.where), loaded, labeller):
+                for track, one in zip(own, ones, strict=True):
+                    track.append(one)
+            if not own[0]:
+                raise BaselineError(f"the trajectories {reference} was fitted on are gone")
+        found = streams(
             store.trajectories(where),
             loaded,
             labeller,
             subject_of(settings.subject),
             lambda: bar.advance(task),
-        ):
-            alarms = (
-                sequential(stream, loaded, tests)
-                if detector == DETECTORS[0]
-                else marginal(stream, usual, detector, tests.arl)
-            )
-            length = len(stream.ended_ns)
-            for category, numbers in zip(CATEGORY_IDS, alarms, strict=True):
-                if only not in (None, category) or not (numbers or only):
-                    continue
-                run = Run(tuple(numbers), length, onset)
-                found.append(
-                    Backtested(stream.subject.label(), category, run.alarms, report([run], window))
-                )
+        )
+        tests = references.tests(settings.detection)
+        results = [
+            each
+            for each in backtests(found, loaded, own, detector, tests, onset)
+            if only in (None, each.category)
+        ]
+    rows = [(each, report([each.run], window)) for each in results]
     if as_json:
-        for each in found:
+        for each, told in rows:
             print_json(
                 {
                     "subject": each.subject,
                     "category": each.category,
+                    "track": each.track,
                     "detector": detector,
-                    "alarms": each.alarms,
-                    "report": each.report.to_json(),
+                    "alarms": each.run.alarms,
+                    "report": told.to_json(),
                 }
             )
     else:
         print_table(
-            ("subject", "category", "alarms", "first", "exposure", "false", "run length", "delay"),
+            ("subject", "category", "track", "alarms", "first", "exposure", "false", "run length",
+             "delay"),
             [
-                (
-                    each.subject,
-                    each.category,
-                    len(each.alarms),
-                    each.alarms[0] if each.alarms else None,
-                    each.report.exposure,
-                    each.report.false_alarms,
-                    each.report.run_length,
-                    each.report.delay_mean,
-                )
-                for each in found
+                (each.subject, each.category, each.track, len(each.run.alarms),
+                 each.run.alarms[0] if each.run.alarms else None, told.exposure,
+                 told.false_alarms, told.run_length, told.delay_mean)
+                for each, told in rows
             ],
             title=f"{detector} against {reference}",
-        )
+        )  # fmt: skip
     return 0
