@@ -99,6 +99,70 @@ _FAILED = re.compile(
 )
 
 
+# What follows spares the patterns above, which take 20 us each, most of the texts.
+_UNKNOWN_SIGNS = ("tool", "function", "plugin", "s not ", "to call ")
+_INVALID_SIGNS = (
+    "argument",
+    " args",
+    "input",
+    "parameter",
+    "json",
+    "field",
+    "propert",
+    "validation",
+    "schema",
+    "_error.",
+    "unexpected keyword",
+    "is not of type",
+)
+_DENIED_SIGNS = (
+    "denied",
+    "rejected",
+    "declined",
+    "refused",
+    "blocked",
+    "approve",
+    "cancel",
+    "vetoed",
+    "prohibited",
+    "allow",
+    "permit",
+    "authori",
+    "consent",
+    "confirmed",
+    "executed because",
+    "not granted",
+    "not want",
+    "n't want",
+    "chose not",
+    "polic",
+    "rule",
+    "guardrail",
+    "hook",
+)
+_DENIED_LOOSELY_SIGNS = (
+    *_DENIED_SIGNS,
+    "approval",
+    "a human",
+    "confirmation",
+    "signoff",
+    "sign-off",
+    "forbidden",
+)
+_FOLDED = {0x130: "i", 0x131: "i", 0x17F: "s"}
+"""Letters outside ASCII that a pattern without case takes for one in it and `lower` does not."""
+
+
+def _found(pattern: re.Pattern[str], signs: tuple[str, ...], text: str, lowered: str) -> bool:
+    """Whether `pattern` is in `text`; one of `signs` stands in every lower-case text it is in."""
+    return any(sign in lowered for sign in signs) and pattern.search(text) is not None
+
+
+def lowered(text: str) -> str:
+    """`text` in the lower case in which patterns without case compare."""
+    return text.lower() if text.isascii() else text.translate(_FOLDED).lower()
+
+
 def flat(value: Value) -> str:
     """The text in which signs of failure are looked for, at most `HEAD` characters."""
     if isinstance(value, str):
@@ -131,13 +195,16 @@ def refusal(text: str, error_type: str = "", *, tool: str = "", loose: bool = Fa
             return "invalid_arguments"
     head = text[:HEAD]
     if head:
-        if _UNKNOWN.search(head):
+        low = lowered(head)
+        if _found(_UNKNOWN, _UNKNOWN_SIGNS, head, low):
             return "unknown_tool"
-        if _INVALID.search(head):
+        if _found(_INVALID, _INVALID_SIGNS, head, low):
             return "invalid_arguments"
         if loose and tool and tool in head and _LOOKUP.search(f"{error_type} {head[:200]}"):
             return "unknown_tool"
-        if _DENIED.search(head) or (loose and _DENIED_LOOSELY.search(head)):
+        if _found(_DENIED, _DENIED_SIGNS, head, low) or (
+            loose and _found(_DENIED_LOOSELY, _DENIED_LOOSELY_SIGNS, head, low)
+        ):
             return "" if _SYSTEM_DENIAL.search(head) else "denied"
     if error_type and _DENIED_TYPE.search(error_type) and not _SYSTEM_DENIAL.search(head):
         return "denied"
