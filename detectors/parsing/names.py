@@ -7,6 +7,7 @@ refine it (`send` + `money` is a payment).
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from detectors.parsing.verbs import BARE_NOUNS, FUNDS, OBJECT_RULES, VERB_ARGUMENTS, VERBS
@@ -39,7 +40,12 @@ class ToolAct(NamedTuple):
 
 def words(name: str) -> tuple[str, ...]:
     """The lower-case words of an identifier, its namespace stripped."""
-    bare = _PREFIX.sub("", name[:_MAX_NAME].strip()) or name[:_MAX_NAME]
+    return _words(name[:_MAX_NAME])
+
+
+@lru_cache(maxsize=4_096)
+def _words(name: str) -> tuple[str, ...]:
+    bare = _PREFIX.sub("", name.strip()) or name
     return tuple(word.lower() for word in _WORD.findall(bare))
 
 

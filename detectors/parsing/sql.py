@@ -1,8 +1,10 @@
 """SQL text to statements, by sqlglot."""
 
+import hashlib
 import logging
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import sqlglot
@@ -122,17 +124,79 @@ class Statement:
     details: tuple[str, ...]
 
 
-def looks_like_sql(text: str) -> bool:
-    """Whether `text` begins like an SQL statement."""
-    return bool(_STARTS.match(text[:2_000]))
+_PLAIN: Final = (Statement("select", (), (), True, ()),)
+_ONE_NAME: Final = r"\S+\s*(?:;|$)"
+_SHAPES: Final[dict[str, re.Pattern[str]]] = {
+    word: re.compile(rf"\s*(?:{shape})", re.IGNORECASE | re.DOTALL)
+    for words, shape in {
+        "with": r"(?:recursive\s+)?\S+\s*(?:\(.*?\)\s*)?as\b",
+        "insert replace": r".*\b(?:into|values|select|overwrite|set|table|view|function)\b",
+        "update": r".*\b(?:set|statistics)\b",
+        "delete": rf".*\b(?:from|where|output|using)\b|{_ONE_NAME}",
+        "grant revoke copy rename": r".*\b(?:to|from|on|into)\b",
+        "merge": r".*\b(?:into|using)\b",
+        "call do": rf".*[($'\"]|{_ONE_NAME}",
+        "set": rf".*(?:=|\b(?:to|on|off|role|authorization|names|transaction)\b)|{_ONE_NAME}",
+        "comment": r"(?:if\s+exists\s+)?on\b",
+        "begin commit rollback": r"$|tran|work\b|to\b|immediate|exclusive|deferred|try\b|.*;",
+        "flush": r".*\b(?:tables?|privileges|logs?|hosts|status|cache)\b",
+        "purge": r".*\b(?:binary|master|tables?|index|recyclebin|tablespace)\b",
+        "attach": rf".*\b(?:database|as|partition|table)\b|['\"]|{_ONE_NAME}",
+        "backup restore": r".*['\"]|(?:database|log|table|to|from|certificate|master|all|server)\b",
+        "load": r"(?:data|xml|index|extension|table)\b|.*['\"]",
+    }.items()
+    for word in words.split()
+}
+"""What must follow a first keyword that is an ordinary word too; others need nothing."""
+_REMEMBERED: Final = 4_096
+"""Statements remembered by digest: agents send the same ones again and again."""
+
+
+def looks_like_sql(text: str, surely: bool = True) -> bool:
+    """Whether `text` begins like an SQL statement.
+
+    `surely`: nothing else is expected there; otherwise what follows the first keyword must fit it,
+    as `update the ticket` does not.
+    """
+    head = text[:2_000]
+    found = _STARTS.match(head)
+    if found is None:
+        return False
+    if surely:
+        return True
+    shape = _SHAPES.get(found[1].lower())
+    return shape is None or shape.match(head, found.end()) is not None
 
 
 def parse_sql(text: str) -> tuple[Statement, ...]:
     """The statements of `text`; what does not parse is told by its keywords, strings left out."""
     text = text[:MAX_TEXT]
     if _PLAIN_QUERY.match(text) and not _NOTEWORTHY.search(text):
-        return (Statement("select", (), (), True, ()),)
-    return _parse(text)
+        return _PLAIN
+    return _remembered(_Text(text))
+
+
+class _Text:
+    """A text that is remembered by its digest, not by itself."""
+
+    __slots__ = ("digest", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Text) and other.digest == self.digest
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _remembered(key: _Text) -> tuple[Statement, ...]:
+    found = _parse(key.text)
+    key.text = ""
+    return found
 
 
 def _parse(text: str) -> tuple[Statement, ...]:

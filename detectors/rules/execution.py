@@ -103,7 +103,7 @@ def parse_call(tool: str, act: str, found: list[Leaf], names: Collection[str] = 
         _executed(parsed, tool, found)
     else:
         for name, text in found:
-            if name in _SQL_NAMES and looks_like_sql(text):
+            if name in _SQL_NAMES and looks_like_sql(text, _says_sql(tool, name)):
                 parsed.statements.extend(parse_sql(text))
             elif name in _COMMAND_NAMES and " " in text:
                 if not _SQL_TOOLS.intersection(words(tool)):
@@ -115,12 +115,21 @@ def parse_call(tool: str, act: str, found: list[Leaf], names: Collection[str] = 
     return parsed
 
 
+def _says_sql(tool: str, name: str) -> bool:
+    """Whether an argument's name or its tool's says that it holds SQL."""
+    return "sql" in name or not _SQL_TOOLS.isdisjoint(words(tool))
+
+
 def _executed(parsed: Parsed, tool: str, found: list[Leaf]) -> None:
     tool_words = set(words(tool))
     alone = len(found) == 1
     of_sql, of_code = bool(tool_words & _SQL_TOOLS), bool(tool_words & _CODE_TOOLS)
     for name, text in found:
-        if (name in _SQL_NAMES or alone) and (of_sql or name != "command") and looks_like_sql(text):
+        if (
+            (name in _SQL_NAMES or alone)
+            and (of_sql or name != "command")
+            and looks_like_sql(text, of_sql or "sql" in name)
+        ):
             parsed.statements.extend(parse_sql(text))
         elif of_sql and not of_code:
             # Broken SQL is not shell: an SQL tool's text never reaches one.

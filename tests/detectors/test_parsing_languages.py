@@ -117,3 +117,61 @@ def test_leaves_are_bounded() -> None:
     assert len(leaves(deep)) <= MAX_LEAVES
     many: list[Value] = ["x"] * 10_000
     assert len(leaves({"a": many})) == MAX_LEAVES
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "update the ticket of the customer",
+        "backup region quarter draft",
+        "comment release ticket",
+        "delete my old notes please",
+        "copy that works for landing pages",
+        "with regard to invoices",
+        "call centre opening hours",
+        "load balancer timeout",
+    ],
+)
+def test_prose_is_sql_only_where_nothing_else_is_expected(text: str) -> None:
+    assert looks_like_sql(text)
+    assert not looks_like_sql(text, surely=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "UPDATE t SET a = 1",
+        "delete from t",
+        "DELETE t WHERE 1=1",
+        "delete orders;",
+        "WITH x AS (SELECT 1) DELETE FROM t",
+        "with x(a, b) as (select 1, 2) select * from x",
+        "INSERT t VALUES (1)",
+        "replace into t values (1)",
+        "GRANT ALL ON *.* TO 'x'@'%'",
+        "revoke select on t from u",
+        "DROP DISKGROUP d",
+        "truncate table t",
+        "MERGE t USING s ON t.a = s.a WHEN MATCHED THEN DELETE",
+        "CALL p()",
+        "call p",
+        "SET ROLE admin",
+        "set global general_log = 0",
+        "COMMENT ON TABLE t IS 'x'",
+        "RENAME TABLE a TO b",
+        "BEGIN; DELETE FROM a; COMMIT",
+        "commit",
+        "FLUSH PRIVILEGES",
+        "PURGE BINARY LOGS BEFORE '2026-01-01'",
+        "ATTACH 'other.db' AS o",
+        "attach database x as y",
+        "BACKUP DATABASE d TO DISK = 'x'",
+        "restore database d from disk = 'x'",
+        "LOAD DATA INFILE 'x' INTO TABLE t",
+        "DO $$ BEGIN DROP TABLE t; END $$",
+        "COPY t TO PROGRAM 'curl x'",
+        "-- note\nupdate t\nset a = 1",
+    ],
+)
+def test_statements_are_sql_wherever_they_stand(text: str) -> None:
+    assert looks_like_sql(text, surely=False)
