@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from functools import partial
 from math import log
 
+import numpy as np
+
 from contracts.baseline import BaselineInfo
 from contracts.errors import BaselineError
 from contracts.ports import Labeller
 from contracts.verdict import Alert, Evidence, Verdict
 from detectors.baseline import Reference
 from detectors.contribution import INSTRUCTED, contributions
+from detectors.onset import onset_interval
 from detectors.sequential import Settings as TestSettings
 from detectors.threshold import guaranteed
 from storage import listings
@@ -23,8 +26,25 @@ CURVE = 2_000
 """Points of the evidence curve, the newest ones."""
 STRONGEST = 10
 """Contributing calls shown."""
+ALPHA = 0.05
+"""Error rate of the onset's interval."""
 WINDOW = 50
 """Trajectories on each side of the onset that are compared for what changed."""
+
+
+def _onset_interval(curve: Sequence[Evidence], verdict: Verdict | None) -> tuple[int, int] | None:
+    """Where the first changed trajectory may be, from the evidence up to the alarm."""
+    if verdict is None or not verdict.alarm_at:
+        return None
+    rows = [row for row in curve if row.n <= verdict.alarm_at]
+    if not rows:
+        return None
+    first, _, last = onset_interval(
+        np.asarray([row.taken for row in rows]),
+        np.asarray([row.expected for row in rows]),
+        ALPHA,
+    )
+    return rows[first - 1].n, rows[last - 1].n
 
 
 class Explainer:
@@ -51,6 +71,7 @@ class Explainer:
             curve=curve,
             threshold_log10=self._threshold() if alert.kind == "drift" else None,
             onset_ns=self._onset_ns(curve, onset),
+            onset_interval=_onset_interval(curve, verdict),
             contributions=self._contributions(alert, info),
             trajectories=[
                 summary(each)

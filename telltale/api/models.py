@@ -255,6 +255,7 @@ class ExplanationModel(Model):
     curve: list[EvidenceModel]
     threshold_log10: Number
     onset_at: Time = Field(validation_alias="onset_ns")
+    onset_interval: tuple[int, int] | None
     contributions: list[ContributionModel]
     trajectories: list[TrajectorySummaryModel]
     lineage: list[LineageModel]

@@ -113,7 +113,8 @@ class Explanation:
 
     `verdict`: the state now, where the alert's own is the state when it was raised. `reference`:
     None for a declared ceiling. `curve`: evidence by trajectory number. `threshold_log10`: of the
-    alarm. `onset_ns`: when the first changed trajectory ended. `contributions`: strongest first.
+    alarm. `onset_ns`: when the first changed trajectory ended;
+    `onset_interval`: earliest and latest number of it, at 95 %. `contributions`: strongest first.
     """
 
     alert: Alert
@@ -122,6 +123,7 @@ class Explanation:
     curve: Sequence[Evidence] = ()
     threshold_log10: float | None = None
     onset_ns: int | None = None
+    onset_interval: tuple[int, int] | None = None
     contributions: Sequence[Contribution] = ()
     trajectories: Sequence[TrajectorySummary] = ()
     lineage: Sequence[LineageEntry] = ()

@@ -39,6 +39,10 @@ def command(
     return 0
 
 
+def _between(interval: list[int] | None) -> str:
+    return f" ({interval[0]} to {interval[1]}, 95 %)" if interval else ""
+
+
 def show(explanation: dict[str, Any]) -> None:
     """The explanation as text on standard output."""
     alert, verdict = explanation["alert"], explanation["verdict"]
@@ -60,10 +64,8 @@ def show(explanation: dict[str, Any]) -> None:
             ("rate", f"{verdict['rate_lower']:.3g} to {verdict['rate_upper']:.3g} (95 %)"),
             ("evidence", f"10^{verdict['evidence_log10']:.1f}"),
             ("alarmed at", f"trajectory {verdict['alarm_at']}"),
-            (
-                "onset",
-                f"trajectory {verdict['onset']}, {explanation['onset_at'] or 'time unknown'}",
-            ),
+            ("onset", f"trajectory {verdict['onset']}{_between(explanation['onset_interval'])}"),
+            ("onset at", explanation["onset_at"]),
             ("attribution", verdict["attribution"] or "cannot be told"),
         ]
     print_table(("", ""), rows)
