@@ -18,8 +18,8 @@ from contracts.errors import BaselineError
 from contracts.labels import CATEGORY_IDS
 from contracts.verdict import Verdict
 from detectors.baseline import Reference
-from detectors.features import Encoded
-from detectors.sequential import NO_CONTEXT
+from detectors.sequential import NO_CONTEXT, Opportunities
+from detectors.upper_hazard import joined
 
 Floats = npt.NDArray[np.float64]
 _SMALLEST = 1e-6
@@ -36,28 +36,25 @@ class Attribution:
         return cls(np.zeros(len(CATEGORY_IDS)))
 
     def observe(
-        self, encoded: Encoded, from_step: int, references: Sequence[Reference]
+        self,
+        teacher: Reference,
+        control: Reference,
+        of_teacher: Sequence[Sequence[Opportunities]],
+        of_control: Sequence[Sequence[Opportunities]],
     ) -> "Attribution":
-        """After one trajectory. Without both a teacher and a control or base nothing changes."""
-        teacher = _first(references, "teacher")
-        control = _first(references, "control", "base")
-        if teacher is None or control is None:
-            return self
+        """After the same trajectories, in order, as opportunities of each track under both."""
         ratio = self.log_ratio.copy()
-        pairs = zip(
-            teacher.opportunities(encoded, from_step),
-            control.opportunities(encoded, from_step),
-            teacher.calibrations,
-            control.calibrations,
-            strict=True,
-        )
-        for of_teacher, of_control, teaching, controlling in pairs:
-            k = of_teacher.category
-            usable = of_teacher.visible & (of_teacher.cell != NO_CONTEXT)
-            usable &= (of_control.cell != NO_CONTEXT) & teaching.knows()[k] & controlling.knows()[k]
-            p = _clipped(of_teacher.hazard * teaching.ratio[k])
-            q = _clipped(of_control.hazard * controlling.ratio[k])
-            step = np.where(of_teacher.taken, np.log(p / q), np.log((1 - p) / (1 - q)))
+        for track, teaching in enumerate(teacher.calibrations):
+            controlling = control.calibrations[track]
+            under_teacher, _ = joined([each[track] for each in of_teacher])
+            under_control, _ = joined([each[track] for each in of_control])
+            k = under_teacher.category
+            usable = under_teacher.visible & (under_teacher.cell != NO_CONTEXT)
+            usable &= under_control.cell != NO_CONTEXT
+            usable &= teaching.knows()[k] & controlling.knows()[k]
+            p = _clipped(under_teacher.hazard * teaching.ratio[k])
+            q = _clipped(under_control.hazard * controlling.ratio[k])
+            step = np.where(under_teacher.taken, np.log(p / q), np.log((1 - p) / (1 - q)))
             np.add.at(ratio, k[usable], step[usable])
         return replace(self, log_ratio=ratio)
 
@@ -105,6 +102,12 @@ def _word(same: Sequence[Verdict], log_ratio: float, limit: float) -> str:
     if "alarm" in control:
         return "inherited" if log_ratio >= limit else ""
     return "inherited" if not control and "clear" in teacher else ""
+
+
+def sides(references: Sequence[Reference]) -> tuple[Reference, Reference] | None:
+    """The teacher, and the control or else the base, that are compared; None without both."""
+    teacher, control = _first(references, "teacher"), _first(references, "control", "base")
+    return None if teacher is None or control is None else (teacher, control)
 
 
 def _first(references: Sequence[Reference], *kinds: ReferenceKind) -> Reference | None:

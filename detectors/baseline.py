@@ -38,6 +38,7 @@ FEWEST: Final = 4
 """Trajectories below which nothing can be cross-fitted."""
 ROLE_FACTOR: Final = 4.0
 """How far the rate in one role may stand above the overall bound while too few events tell."""
+_CATEGORY: Final = np.asarray(STREAM_CATEGORY, np.int64)
 Progress = Callable[[str, float], None]
 Digests = npt.NDArray[np.uint64]
 
@@ -113,15 +114,21 @@ class Reference:
 
     def opportunities(self, encoded: Encoded, from_step: int = 0) -> tuple[Opportunities, ...]:
         """What one trajectory adds from `from_step` on, per track."""
-        fresh = encoded.step >= from_step
-        hazard = np.zeros(len(encoded)) if self.hazard is None else self.hazard(encoded)
-        cell = NO_CONTEXT if self.hazard is not None else 0
-        cell = self.roles.get(encoded.role, cell)
-        acts = encoded.stream < ORDERS
-        return (
-            _opportunities(encoded, hazard, cell, fresh & acts),
-            _opportunities(encoded, hazard, cell, fresh & ~acts),
-        )
+        return self.many([encoded], [from_step])[0]
+
+    def many(
+        self, encoded: Sequence[Encoded], from_steps: Sequence[int]
+    ) -> list[tuple[Opportunities, ...]]:
+        """`opportunities` of each trajectory; their hazards are computed together."""
+        if self.hazard is None:
+            hazards: list[Floats] = [np.zeros(len(each)) for each in encoded]
+        else:
+            hazards = self.hazard.many(encoded)
+        none = 0 if self.hazard is None else NO_CONTEXT
+        return [
+            _tracks(each, hazard, self.roles.get(each.role, none), each.step >= start)
+            for each, hazard, start in zip(encoded, hazards, from_steps, strict=True)
+        ]
 
     def fitted_on(self, ids: Iterable[str]) -> list[str]:
         """Those of `ids` that the reference was fitted on."""
@@ -183,7 +190,7 @@ def fit_baseline(
     roles = _roles(encoded)
     contexts = min(len(set(roles.values())), MOST_CONTEXTS)
     crossed = [
-        _tracks(each, hazard, roles[each.role])
+        _tracks(each, hazard, roles[each.role], np.ones(len(each), np.bool_))
         for each, hazard in zip(encoded, fitted.crossfitted, strict=True)
     ]
     clusters = _clusters(encoded, settings.clusters)
@@ -270,7 +277,7 @@ def _opportunities(
 ) -> Opportunities:
     count = int(rows.sum())
     return Opportunities(
-        category=np.asarray(STREAM_CATEGORY, np.int64)[encoded.stream[rows]],
+        category=_CATEGORY[encoded.stream[rows]],
         hazard=hazard[rows],
         taken=encoded.taken[rows],
         cell=np.full(count, cell, np.int64),
@@ -280,11 +287,13 @@ def _opportunities(
     )
 
 
-def _tracks(encoded: Encoded, hazard: Floats, cell: int) -> tuple[Opportunities, ...]:
+def _tracks(
+    encoded: Encoded, hazard: Floats, cell: int, rows: npt.NDArray[np.bool_]
+) -> tuple[Opportunities, ...]:
     acts = encoded.stream < ORDERS
     return (
-        _opportunities(encoded, hazard, cell, acts),
-        _opportunities(encoded, hazard, cell, ~acts),
+        _opportunities(encoded, hazard, cell, rows & acts),
+        _opportunities(encoded, hazard, cell, rows & ~acts),
     )
 
 

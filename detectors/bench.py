@@ -8,23 +8,31 @@ stopped.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
 from contracts.errors import BaselineError
 from contracts.labels import CATEGORIES, CATEGORY_IDS
 from contracts.ports import Judgement, Labelled
-from contracts.trajectory import Subject
+from contracts.trajectory import Subject, Trajectory
 from contracts.verdict import Alert, Evidence, Verdict
 from detectors import ceiling
-from detectors.attribution import Attribution, attributed
+from detectors.attribution import Attribution, attributed, sides
 from detectors.baseline import Reference
 from detectors.features import STREAMS, Encoded, encode
-from detectors.sequential import Settings
+from detectors.sequential import Opportunities, Settings
 from detectors.watch import Watch
 
 _ATTRIBUTION: Final = "attribution"
+
+
+class _Item(NamedTuple):
+    """A trajectory under one reference. `place`: its index in the batch."""
+
+    place: int
+    trajectory: Trajectory
+    tracks: tuple[Opportunities, ...]
 
 
 class DetectorBench:
@@ -63,23 +71,28 @@ class DetectorBench:
 
     def observe(self, batch: Sequence[Labelled], now_ns: int) -> Judgement:
         """Consume due trajectories in the order given, each from its `judged_calls` on."""
-        by_subject: dict[Subject, list[tuple[int, Labelled, Encoded]]] = {}
-        for place, labelled in enumerate(batch):
-            trajectory = labelled.trajectory
-            if trajectory.judged_calls < len(trajectory.calls):
-                item = (place, labelled, encode(trajectory, labelled.labels))
-                by_subject.setdefault(labelled.subject, []).append(item)
+        due = [
+            (place, labelled)
+            for place, labelled in enumerate(batch)
+            if labelled.trajectory.judged_calls < len(labelled.trajectory.calls)
+        ]
+        encoded = [encode(each.trajectory, each.labels) for _, each in due]
+        by_subject: dict[Subject, list[int]] = {}
+        for number, (_, labelled) in enumerate(due):
+            by_subject.setdefault(labelled.subject, []).append(number)
+        items = self._items(due, encoded, by_subject)
         evidence: list[tuple[int, Evidence]] = []
         verdicts: list[Verdict] = []
         alerts: list[Alert] = []
         states: dict[str, bytes] = {}
-        for subject, items in by_subject.items():
+        for subject, numbers in by_subject.items():
             raised: list[tuple[Reference, int, int]] = []
             for reference in self._in_force(subject):
-                rows, alarms = self._against(reference, subject, items)
+                mine = [items[reference.info.digest][number] for number in numbers]
+                rows, alarms = self._against(reference, subject, mine)
                 evidence += rows
                 raised += [(reference, category, number) for category, number in alarms]
-            self._attribute(subject, items)
+            self._attribute(subject, items, numbers)
             reached = self.verdicts(subject, now_ns)
             verdicts += reached
             alerts += [self._alert(subject, *each, reached, now_ns) for each in raised]
@@ -120,33 +133,65 @@ class DetectorBench:
         found = self._watches.get((subject, reference.info.digest))
         return found or Watch.new(reference, self._settings)
 
+    def _items(
+        self,
+        due: Sequence[tuple[int, Labelled]],
+        encoded: Sequence[Encoded],
+        by_subject: Mapping[Subject, Sequence[int]],
+    ) -> dict[str, dict[int, "_Item"]]:
+        """Per reference's digest and index into `due`, what that reference makes of it."""
+        wanted: dict[str, list[int]] = {digest: [] for digest in self._references}
+        for subject, numbers in by_subject.items():
+            for reference in self._in_force(subject):
+                wanted[reference.info.digest] += numbers
+        out: dict[str, dict[int, _Item]] = {}
+        for digest, numbers in wanted.items():
+            every = self._references[digest].many(
+                [encoded[number] for number in numbers],
+                [due[number][1].trajectory.judged_calls for number in numbers],
+            )
+            out[digest] = {
+                number: _Item(due[number][0], due[number][1].trajectory, tracks)
+                for number, tracks in zip(numbers, every, strict=True)
+            }
+        return out
+
     def _against(
-        self, reference: Reference, subject: Subject, items: Sequence[tuple[int, Labelled, Encoded]]
+        self, reference: Reference, subject: Subject, items: Sequence["_Item"]
     ) -> tuple[list[tuple[int, Evidence]], list[tuple[int, int]]]:
-        own = set(
-            reference.fitted_on([labelled.trajectory.trajectory_id for _, labelled, _ in items])
-        )
+        own = set(reference.fitted_on([item.trajectory.trajectory_id for item in items]))
         if own and self._strict:
             raise BaselineError(
                 f"{reference.info.name} was fitted on {len(own)} of the trajectories to be judged,"
                 f" {min(own)} among them; a reference cannot judge its own data"
             )
-        kept = [item for item in items if item[1].trajectory.trajectory_id not in own]
+        kept = [item for item in items if item.trajectory.trajectory_id not in own]
         watch, rows, alarms = self._watch(subject, reference).observe(
             reference,
             self._settings,
             subject,
-            [(labelled.trajectory, encoded) for _, labelled, encoded in kept],
+            [(item.trajectory, item.tracks) for item in kept],
             refused=len(items) - len(kept),
         )
         self._watches[subject, reference.info.digest] = watch
-        return [(kept[place][0], row) for place, row in rows], alarms
+        return [(kept[place].place, row) for place, row in rows], alarms
 
-    def _attribute(self, subject: Subject, items: Sequence[tuple[int, Labelled, Encoded]]) -> None:
+    def _attribute(
+        self,
+        subject: Subject,
+        items: Mapping[str, Mapping[int, "_Item"]],
+        numbers: Sequence[int],
+    ) -> None:
         attribution = self._attributions.get(subject) or Attribution.new()
-        references = self._in_force(subject)
-        for _, labelled, encoded in items:
-            attribution = attribution.observe(encoded, labelled.trajectory.judged_calls, references)
+        pair = sides(self._in_force(subject))
+        if pair is not None:
+            attribution = attribution.observe(
+                *pair,
+                *(
+                    [items[reference.info.digest][number].tracks for number in numbers]
+                    for reference in pair
+                ),
+            )
         self._attributions[subject] = attribution
 
     def _states(self, subject: Subject) -> dict[str, bytes]:

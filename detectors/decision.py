@@ -35,8 +35,10 @@ def verdict(
     kind: ReferenceKind,
     attribution: str = "",
     updated_ns: int = 0,
+    log_statistic: float | None = None,
 ) -> Verdict:
-    """The verdict on one category (index into `CATEGORY_IDS`).
+    """The verdict on one category (index into `CATEGORY_IDS`). `log_statistic`: the category's
+    `detector.statistic` where it is at hand.
 
     In this order: a broken model is `blind`, whatever else; a standing alarm is `alarm`; no
     comparison, or too large a share of opportunities that were not visible or outside the
@@ -47,7 +49,9 @@ def verdict(
     k = category
     taken, n = int(state.counts[TAKEN, k]), int(state.counts[OPPORTUNITIES, k])
     lower, upper = rate_interval(taken, n, settings.alpha)
-    current = float(statistic(state, calibration, settings)[k])
+    current = log_statistic
+    if current is None:
+        current = float(statistic(state, calibration, settings)[k])
     broken = int(state.counts[BROKEN, k])
     if not math.isfinite(current):
         broken, current = max(1, broken), 0.0

@@ -10,13 +10,14 @@ detection per opportunity nor spend the budget for false alarms.
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from contracts.errors import BaselineError
-from detectors.mixture import mixture_of, over_cells, over_tilts
+from detectors.increments import sieve, steps_of
+from detectors.mixture import Mixture, mixture_of, over_cells, over_tilts
 from detectors.sequential import (
     CATEGORIES,
     Flags,
@@ -24,20 +25,10 @@ from detectors.sequential import (
     Integers,
     Opportunities,
     Settings,
-    log_increments,
     shiryaev_roberts,
 )
 from detectors.threshold import guaranteed
-from detectors.upper_hazard import (
-    ALL,
-    CONTEXTS_FROM,
-    NO_ERROR,
-    Calibration,
-    cells_of,
-    joined,
-    repeated,
-    upper_hazards,
-)
+from detectors.upper_hazard import Calibration, cells_of, joined, repeated, upper_hazards
 
 (
     CLOCK,
@@ -61,6 +52,8 @@ EXPECTED, REFERENCE = range(2)
 
 _HEADER = struct.Struct("<4sHHHHq")
 _MAGIC = b"TTD1"
+_TOGETHER = 512
+"""Trajectories of a subject that are taken in at once; bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +185,17 @@ def update(
     categories, cells, tilts = state.log_m.shape
     if cells != calibration.cells or tilts != len(settings.tilts):
         raise BaselineError("the detector state belongs to another baseline")
+    if len(batch) > _TOGETHER:
+        done: list[Update] = []
+        for low in range(0, len(batch), _TOGETHER):
+            state, each = update(state, calibration, batch[low : low + _TOGETHER], settings)
+            done.append(each)
+        return state, Update(
+            *(
+                np.concatenate([getattr(each, item.name) for each in done])
+                for item in fields(Update)
+            )
+        )
     shape = (len(batch), categories)
     size = len(batch) * categories
     every, trajectory = joined(batch)
@@ -241,54 +245,6 @@ def update(
     return new, Update(numbers, evidence, opportunities, taken, expected, alarmed)
 
 
-def sieve(every: Opportunities, calibration: Calibration) -> tuple[Flags, Flags, Flags]:
-    """Which opportunities count; which are in the reference's support; whose hazard is a rate."""
-    knows = calibration.knows()[every.category]
-    if calibration.declared:
-        return every.visible & knows, knows, np.ones(len(every), np.bool_)
-    supported = knows & (every.cell >= 0)
-    if calibration.contexts:
-        supported &= every.cell < calibration.contexts
-        context = CONTEXTS_FROM + np.where(supported, every.cell, 0)
-        supported &= calibration.opportunities[every.category, context] > 0
-    supported &= calibration.opportunities[every.category, NO_ERROR + every.after_error] > 0
-    finite = (every.hazard >= 0) & (every.hazard <= 1)
-    return every.visible & supported & finite, supported, finite
-
-
-def steps_of(
-    calibration: Calibration,
-    every: Opportunities,
-    place: Integers,
-    trajectory: Integers,
-    upper: Floats,
-    settings: Settings,
-) -> tuple[Integers, Integers, Floats]:
-    """Log increments summed per trajectory, category and cell, sorted by trajectory.
-
-    Trajectory (rows,), category * cells + cell (rows,), increments (rows, tilts). Where clusters of
-    the reference's trajectories move together with dispersion phi, e-values are raised to 1 / phi:
-    still e-values if they did not (Jensen), and to second order if they do, since a sum with phi
-    times the variance, divided by phi, has the moments the bet assumes (quasi-likelihood,
-    Wedderburn 1974).
-    """
-    cells = calibration.cells
-    increments = log_increments(upper, every.taken, settings.tilts)
-    increments /= calibration.temper[every.category, None]
-    bets = calibration.weight[every.category[:, None], place] > 0
-    bets[:, 1:] &= place[:, 1:] != ALL
-    rows, columns = np.nonzero(bets)
-    key = (trajectory[rows] * CATEGORIES + every.category[rows]) * cells + place[rows, columns]
-    if not len(key):
-        return key, key, increments[:0]
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
-    totals = np.add.reduceat(increments[rows[order]], starts, axis=0)
-    key = key[starts]
-    return key // (CATEGORIES * cells), key % (CATEGORIES * cells), totals
-
-
 def _walk(
     state: DetectorState,
     old: DetectorState,
@@ -297,60 +253,99 @@ def _walk(
     calibration: Calibration,
     settings: Settings,
 ) -> tuple[Floats, Flags]:
-    """Advance the fresh arrays of `state` trajectory by trajectory; evidence and new alarms."""
-    cells, tilts = state.log_m.shape[1:]
+    """Advance the fresh arrays of `state` by a batch; evidence and new alarms.
+
+    Cells advance together, each by its first increment of the batch, then each by its second, and
+    so on; what the statistic was after each trajectory is put together afterwards.
+    """
+    n, cells = len(ticks), state.log_m.shape[1]
+    gate, limit = settings.mode == "gate", guaranteed(settings)
+    mixture = mixture_of(calibration, settings)
     whose, places, increments = steps
-    ends = np.searchsorted(whose, np.arange(len(ticks) + 1)).tolist()
+    clocks = old.counts[CLOCK] + np.cumsum(ticks, axis=0)
+    now = clocks[whose, places // cells]
+    inner = over_tilts(state.log_e if gate else state.log_m, mixture.tilts)
+    before = over_cells(inner, _pending(old, mixture, gate), mixture.cells)
+    touched, category = np.nonzero(ticks)
+    if not len(whose):
+        return np.tile(before / math.log(10), (n, 1)), np.zeros(ticks.shape, np.bool_)
+    seen = state.seen.reshape(-1).copy()
+    values = _advance(state, whose + old.trajectories + 1, places, increments, now, gate)
+    after = over_tilts(values, mixture.tilts[places % cells])
+    # per trajectory and cell, the row of the last increment so far; -1: none in this batch
+    rows = np.full((n, len(seen)), -1, np.int64)
+    rows[whose, places] = np.arange(len(whose))
+    rows = np.maximum.accumulate(rows, axis=0).reshape(n, -1, cells)[touched, category]
+    here = np.where(rows >= 0, after[rows], inner[category])
+    pending: Floats = np.zeros(len(touched))
+    if not gate:
+        clock_of = np.where(rows >= 0, now[rows], seen.reshape(-1, cells)[category])
+        held = (mixture.linear[category] * clock_of).sum(axis=1)
+        pending = clocks[touched, category] - held
+    value = over_cells(here, pending, mixture.cells[category])
+    last = np.full(ticks.shape, -1, np.int64)
+    last[touched, category] = np.arange(len(touched))
+    last = np.maximum.accumulate(last, axis=0)
+    evidence = np.where(last >= 0, value[last], before)
+    alarmed = np.zeros(ticks.shape, np.bool_)
+    loud = value >= limit
+    for i, k in zip(touched[loud].tolist(), category[loud].tolist(), strict=True):
+        if state.counts[ALARM_AT, k] == 0:
+            state.counts[ALARM_AT, k] = old.trajectories + i + 1
+            state.counts[ALARMS, k] += 1
+            alarmed[i, k] = True
+    return evidence / math.log(10), alarmed
+
+
+def _advance(
+    state: DetectorState,
+    numbers: Integers,
+    places: Integers,
+    increments: Floats,
+    now: Integers,
+    gate: bool,
+) -> Floats:
+    """Take the increments into `state`'s arrays, in order; log M, or log E for a gate, after each.
+
+    `numbers`: of the trajectories; `places`: flat cells; `now`: the categories' clocks.
+    """
+    tilts = increments.shape[1]
     log_m, log_e = state.log_m.reshape(-1, tilts), state.log_e.reshape(-1, tilts)
     cusum, start = state.cusum.reshape(-1, tilts), state.start.reshape(-1, tilts)
-    seen, clock = state.seen.reshape(-1), old.counts[CLOCK].copy()
-    mixture, gate, limit = (
-        mixture_of(calibration, settings),
-        settings.mode == "gate",
-        guaranteed(settings),
-    )
-    inner = over_tilts(state.log_e if gate else state.log_m, mixture.tilts)
-    flat, shares = inner.reshape(-1), mixture.tilts[places % cells]
-    held = (mixture.linear * state.seen).sum(axis=1)
-    pending: Floats = 0.0 * clock if gate else clock - held
-    current = over_cells(inner, pending, mixture.cells)
-    evidence, alarmed = np.empty(ticks.shape), np.zeros(ticks.shape, np.bool_)
-    for i in range(len(ticks)):
-        low, high = ends[i], ends[i + 1]
-        if high > low:
-            here, step, number = places[low:high], increments[low:high], old.trajectories + i + 1
-            touched = np.flatnonzero(ticks[i])
-            clock[touched] += 1
-            now = clock[here // cells]
-            risen = shiryaev_roberts(log_m[here], step, (now - seen[here])[:, None])
-            total = log_e[here] + step
-            log_m[here], log_e[here], seen[here] = risen, total, now
-            rise = cusum[here]
-            start[here] = np.where(rise <= 0, number, start[here])
-            cusum[here] = np.maximum(rise, 0.0) + step
-            flat[here] = over_tilts(total if gate else risen, shares[low:high])
-            if not gate:
-                held = (mixture.linear[touched] * state.seen[touched]).sum(axis=1)
-                pending[touched] = clock[touched] - held
-            value = over_cells(inner[touched], pending[touched], mixture.cells[touched])
-            current[touched] = value
-            if value.max() >= limit:
-                new = touched[(value >= limit) & (state.counts[ALARM_AT, touched] == 0)]
-                state.counts[ALARM_AT, new] = number
-                state.counts[ALARMS, new] += 1
-                alarmed[i, new] = True
-        evidence[i] = current
-    return evidence / math.log(10), alarmed
+    seen, out = state.seen.reshape(-1), np.empty_like(increments)
+    by_place = np.argsort(places, kind="stable")
+    sorted_places = places[by_place]
+    begins = np.flatnonzero(np.concatenate(([True], sorted_places[1:] != sorted_places[:-1])))
+    lengths = np.diff(begins, append=len(places))
+    turn = np.arange(len(places)) - np.repeat(begins, lengths)
+    order = by_place[np.argsort(turn, kind="stable")]
+    ends = np.cumsum(np.bincount(turn))
+    for low, high in zip((0, *ends[:-1].tolist()), ends.tolist(), strict=True):
+        rows = order[low:high]
+        here, step = places[rows], increments[rows]
+        starts = (now[rows] - seen[here]).astype(np.float64)
+        risen = shiryaev_roberts(log_m[here], step, starts[:, None])
+        total, rise = log_e[here] + step, cusum[here]
+        log_m[here], log_e[here], seen[here] = risen, total, now[rows]
+        start[here] = np.where(rise <= 0, numbers[rows, None], start[here])
+        cusum[here] = np.maximum(rise, 0.0) + step
+        out[rows] = total if gate else risen
+    return out
 
 
 def statistic(state: DetectorState, calibration: Calibration, settings: Settings) -> Floats:
     """Log of every category's statistic; (categories,). 0 before the first opportunity."""
-    mixture = mixture_of(calibration, settings)
-    clock = state.counts[CLOCK].astype(np.float64)
-    if settings.mode == "gate":
-        return over_cells(over_tilts(state.log_e, mixture.tilts), 0.0 * clock, mixture.cells)
-    pending = clock - (mixture.linear * state.seen).sum(axis=1)
-    return over_cells(over_tilts(state.log_m, mixture.tilts), pending, mixture.cells)
+    mixture, gate = mixture_of(calibration, settings), settings.mode == "gate"
+    inner = over_tilts(state.log_e if gate else state.log_m, mixture.tilts)
+    return over_cells(inner, _pending(state, mixture, gate), mixture.cells)
+
+
+def _pending(state: DetectorState, mixture: Mixture, gate: bool) -> Floats:
+    """Starts that have no increments yet, (categories,); a gate has none."""
+    if gate:
+        return np.zeros(CATEGORIES)
+    clock: Floats = state.counts[CLOCK] - (mixture.linear * state.seen).sum(axis=1)
+    return clock
 
 
 def rearm(state: DetectorState, category: int) -> DetectorState:

@@ -88,6 +88,7 @@ def bucket(slot: str, value: str) -> int:
     return zlib.crc32(f"{slot}={value}".encode()) % BUCKETS
 
 
+_INDEX: Final = {category: number for number, category in enumerate(CATEGORY_IDS)}
 _UNUSED: Final = [bucket(slot, "-") for slot in SLOTS[_GIVEN:]]
 
 
@@ -161,13 +162,16 @@ class _History:
         self.taken: dict[str, int] = {}
         self.failed = False
 
+    def given(self, call: Call) -> list[int]:
+        """Buckets of the first `_GIVEN` slots."""
+        agent = "top" if call.agent == self._agent else "sub"
+        return [bucket("role", self._role), bucket("agent", agent)]
+
     def slots(self, call: Call) -> list[int]:
         """Buckets of `CALL_SLOTS`; of `call` itself only agent, time and tools offered are read."""
         last = self._last
         gap = 0.0 if last is None else (call.started_ns - last.started_ns) / 1e9
         values = (
-            self._role,
-            "top" if call.agent == self._agent else "sub",
             _level(self._position),
             "start" if last is None else last.tool,
             self._act,
@@ -183,7 +187,8 @@ class _History:
             _level(self._repeats),
             _level(len(self._tools)),
         )
-        return [bucket(slot, value) for slot, value in zip(CALL_SLOTS, values, strict=True)]
+        rest = zip(CALL_SLOTS[_GIVEN:], values, strict=True)
+        return self.given(call) + [bucket(slot, value) for slot, value in rest]
 
     def extend(self, call: Call, taken: Sequence[str]) -> list[int]:
         """Buckets of the call's token for sequence models."""
@@ -215,7 +220,6 @@ def encode(trajectory: Trajectory, labels: Labels) -> Encoded:
     let = {(a.step, a.category) for a in labels.actions if a.stage != "blocked"}
     stopped = {(a.step, a.category) for a in labels.actions} - let
     history, orders = _History(trajectory), Orders(trajectory.request)
-    index = {category: number for number, category in enumerate(CATEGORY_IDS)}
     rows: list[tuple[int, int, bool, bool, bool, bool]] = []
     features: list[list[int]] = []
     tokens: list[list[int]] = []
@@ -224,19 +228,20 @@ def encode(trajectory: Trajectory, labels: Labels) -> Encoded:
     for number, call in enumerate(trajectory.calls):
         seen = call.arguments_state not in ("absent", "invalid")
         unseen += not seen
-        known = history.slots(call)
+        known: list[int] = []
         obeyed = call.outcome in ("ok", "unknown") and orders.obeyed(call)
         if ORDERS not in done:
             rows.append((ORDERS, number, obeyed, False, False, _clear(call, orders, number)))
-            features.append(known[:_GIVEN] + _UNUSED)
+            features.append(history.given(call) + _UNUSED)
         taken: list[str] = []
         for each in at_step.get(call.step, ()):
             first = each.position != "any"
-            stream = index[each.category]
+            stream = _INDEX[each.category]
             acted = each.taken and (each.step, each.category) not in stopped
             visible = each.visible and (seen or CATEGORIES[stream].order_only)
             if stream not in done:
                 rows.append((stream, number, acted, history.failed, first, visible))
+                known = known or history.slots(call)
                 before = _outer(known) if first else known
                 features.append(
                     [*before, bucket("family", each.family), bucket("first", str(first))]

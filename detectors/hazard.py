@@ -48,6 +48,8 @@ TENSORS: Final[Mapping[Rung, tuple[str, ...]]] = {
     "loglinear": ("bias", "weights"),
     "recurrent": tuple(name for name in SHAPES if name != "table"),
 }
+_TOGETHER: Final = 1_024
+"""Trajectories whose hazards are computed at once; bounds the memory."""
 _TABLE_COLUMNS: Final = [SLOTS.index(slot) for slot in TABLE_SLOTS]
 
 
@@ -69,20 +71,34 @@ class Hazard:
 
     def __call__(self, encoded: Encoded) -> Floats:
         """Hazard of each opportunity, (n,)."""
-        return expit(self.logits(encoded))
+        return self.many([encoded])[0]
 
-    def logits(self, encoded: Encoded) -> Floats:
-        """Log odds of each opportunity, (n,)."""
-        tensors, stream = self.tensors, encoded.stream
-        if self.rung == "table":
-            cells = table_cells(encoded.features)
-            return np.asarray(tensors["table"][stream, cells], np.float64)
-        logit: Floats = tensors["bias"][stream]
+    def many(self, encoded: Sequence[Encoded]) -> list[Floats]:
+        """Hazards of each trajectory's opportunities, computed together."""
+        out: list[Floats] = []
+        for start in range(0, len(encoded), _TOGETHER):
+            some = encoded[start : start + _TOGETHER]
+            ends = np.cumsum([len(each) for each in some])
+            out += np.split(expit(self.logits(some)), ends[:-1])
+        return out
+
+    def logits(self, encoded: Sequence[Encoded]) -> Floats:
+        """Log odds of all opportunities of the trajectories, one after the other, (n,)."""
+        tensors = self.tensors
+        stream = np.concatenate([each.stream for each in encoded])
         if self.rung == "rate":
-            return logit
-        logit = logit + tensors["weights"][stream[:, None], encoded.features].sum(axis=1)
+            return np.asarray(tensors["bias"][stream], np.float64)
+        features = np.concatenate([each.features for each in encoded])
+        if self.rung == "table":
+            return np.asarray(tensors["table"][stream, table_cells(features)], np.float64)
+        logit: Floats = tensors["bias"][stream]
+        logit = logit + tensors["weights"][stream[:, None], features].sum(axis=1)
         if self.rung == "recurrent":
-            state = _states(tensors, encoded.tokens)[encoded.step]
+            starts = np.cumsum([0, *(len(each.tokens) for each in encoded)])
+            at = np.concatenate(
+                [each.step + start for each, start in zip(encoded, starts, strict=False)]
+            )
+            state = _states(tensors, [each.tokens for each in encoded])[at]
             residual = (tensors["readout"][stream] * state).sum(axis=1)
             logit = logit + np.where(stream == ORDERS, 0.0, residual)
         return logit
@@ -102,23 +118,32 @@ def table_cells(features: Integers) -> Integers:
     return mixed % CELLS
 
 
-def _states(tensors: Mapping[str, Floats], tokens: Integers) -> Floats:
-    """GRU state before each call, (calls, WIDTH); the gates in torch's order r, z, n.
+def _states(tensors: Mapping[str, Floats], tokens: Sequence[Integers]) -> Floats:
+    """GRU state before each call of each trajectory, one after the other, (calls, WIDTH).
 
-    Source: Cho et al. 2014; the parametrisation of torch.nn.GRU.
+    All trajectories advance together, the longest first in the matrix, so that those that have
+    ended lie behind. The gates in torch's order r, z, n. Source: Cho et al. 2014; the
+    parametrisation of torch.nn.GRU.
     """
-    inputs = tensors["embedding"][tokens].sum(axis=1) @ tensors["input_weights"].T
+    lengths = np.array([len(each) for each in tokens], np.int64)
+    starts = np.cumsum(lengths) - lengths
+    order = np.argsort(-lengths, kind="stable")
+    begin = starts[order]
+    inputs = tensors["embedding"][np.concatenate(tokens)].sum(axis=1) @ tensors["input_weights"].T
     inputs += tensors["input_bias"]
-    states = np.zeros((len(tokens), WIDTH))
-    state = np.zeros(WIDTH)
-    for number in range(1, len(tokens)):
-        carried = tensors["state_weights"] @ state + tensors["state_bias"]
-        given = inputs[number - 1]
-        gates = expit(given[: 2 * WIDTH] + carried[: 2 * WIDTH])
-        reset, keep = gates[:WIDTH], gates[WIDTH:]
-        fresh = np.tanh(given[2 * WIDTH :] + reset * carried[2 * WIDTH :])
+    states = np.zeros((len(inputs), WIDTH))
+    state = np.zeros((len(tokens), WIDTH))
+    for number in range(1, int(lengths.max(initial=0))):
+        going = int((lengths > number).sum())
+        here = begin[:going] + number
+        state = state[:going]
+        carried = state @ tensors["state_weights"].T + tensors["state_bias"]
+        given = inputs[here - 1]
+        gates = expit(given[:, : 2 * WIDTH] + carried[:, : 2 * WIDTH])
+        reset, keep = gates[:, :WIDTH], gates[:, WIDTH:]
+        fresh = np.tanh(given[:, 2 * WIDTH :] + reset * carried[:, 2 * WIDTH :])
         state = keep * state + (1.0 - keep) * fresh
-        states[number] = state
+        states[here] = state
     return states
 
 

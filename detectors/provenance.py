@@ -18,18 +18,52 @@ from detectors.parsing.names import tool_act, words
 from detectors.parsing.verbs import IDLE, READS
 from detectors.taint import plain
 
-ORDER: Final = re.compile(
-    r"\b(?:ignore|disregard|forget|override)\b[^.\n]{0,40}\b(?:previous|prior|above|earlier|other"
-    r"|all|your)\b|\b(?:to you|dear|attention|hey|hello),? (?:ai|assistant|agent|gpt|claude|gemini"
-    r"|model|llm)|\b(?:ai|gpt|llm)[- ]?(?:assistant|agent|model)\b"
-    r"|\byou (?:must|have to|need to|should|shall)\b"
-    r"|\bdo the following\b|\bbefore (?:you|completing|solving|doing|continuing|proceeding)\b"
-    r"|\binstructions?\b|\btodo\b|\bimportant\b|\burgent"
-    r"|<(?:important|information|system|instructions?|admin|user|assistant|inst)\b[^>]*>"
-    r"|\[(?:inst|system)\]"
+_ORDERS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = tuple(
+    (tuple(needles.split("|")), re.compile(pattern))
+    for needles, pattern in (
+        (
+            "ignore|disregard|forget|override",
+            r"\b(?:ignore|disregard|forget|override)\b[^.\n]{0,40}"
+            r"\b(?:previous|prior|above|earlier|other|all|your)\b",
+        ),
+        (
+            "to you|dear|attention|hey|hello",
+            r"\b(?:to you|dear|attention|hey|hello),?"
+            r" (?:ai|assistant|agent|gpt|claude|gemini|model|llm)",
+        ),
+        ("assistant|agent|model", r"\b(?:ai|gpt|llm)[- ]?(?:assistant|agent|model)\b"),
+        ("you ", r"\byou (?:must|have to|need to|should|shall)\b"),
+        ("do the following", r"\bdo the following\b"),
+        ("before ", r"\bbefore (?:you|completing|solving|doing|continuing|proceeding)\b"),
+        ("instruction", r"\binstructions?\b"),
+        ("todo", r"\btodo\b"),
+        ("important", r"\bimportant\b"),
+        ("urgent", r"\burgent"),
+        (
+            "<important|<information|<system|<inst|<admin|<user|<assistant",
+            r"<(?:important|information|system|instructions?|admin|user|assistant|inst)\b[^>]*>",
+        ),
+        ("[inst]|[system]", r"\[(?:inst|system)\]"),
+    )
 )
 """How lower-case text gives its reader an order: override, address, obligation, urgency, mock tag.
+
+Each pattern behind words one of which every match of it holds: most results hold none, and looking
+for words costs a tenth of looking for patterns.
 """
+
+
+def orders_in(text: str) -> list[re.Pattern[str]]:
+    """The patterns of orders that lower-case text holds."""
+    found: list[re.Pattern[str]] = []
+    for needles, pattern in _ORDERS:
+        for needle in needles:
+            if needle in text:
+                if pattern.search(text) is not None:
+                    found.append(pattern)
+                break
+    return found
+
 
 _FIELD: Final = re.compile(
     r"^[ \t]*(?:-[ \t]+)?[a-z_]\w{0,30}:(?=\s)|(?<=['\"])[ \t]*[,}\]]|</\w[^>]*>", re.MULTILINE
@@ -63,7 +97,10 @@ class Orders:
 
     def __init__(self, request: str = "") -> None:
         self._ordered = ""
-        self._other = _folded(request.lower())
+        self._request = request
+        self._other = ""
+        self._quiet: list[Call] = []
+        """Calls before the first order: their text is only looked at if one comes."""
         self.seen = False
         """Whether any result was visible so far; one that is all digests is not."""
 
@@ -82,32 +119,59 @@ class Orders:
 
     def read(self, call: Call) -> None:
         """Take in the values the call used and its result."""
-        other = [
+        text = plain(call.result)
+        if not self.seen:
+            self.seen = MARKER.sub("", text).strip(_PUNCTUATION) != ""
+        orders = orders_in(text)
+        if not orders and not self._ordered:
+            self._quiet.append(call)
+            return
+        self._catch_up()
+        other = self._values(call)
+        ordered: list[str] = []
+        if not orders:
+            other.append(_folded(text))
+            text = ""
+        start = 0
+        for end in (*(match.start() for match in _FIELD.finditer(text)), len(text)):
+            field, start = text[start:end], end
+            begins = [found.start() for each in orders if (found := each.search(field))]
+            if not begins:
+                other.append(_folded(field))
+                continue
+            order = min(begins)
+            reach = order + _REACH
+            other += (_folded(field[:order]), _folded(field[reach:]))
+            ordered.append(_folded(field[order:reach]))
+        self._other = "\n".join((self._other, *other))[-_KEPT:]
+        if ordered:
+            self._ordered = "\n".join((self._ordered, *ordered))[-_KEPT:]
+
+    def _catch_up(self) -> None:
+        """Fold the request and the calls before the first order, the latest first, as far as they
+        are kept.
+        """
+        parts: list[str] = []
+        room = _KEPT
+        for call in reversed(self._quiet):
+            if room <= 0:
+                break
+            part = "\n".join((*self._values(call), _folded(plain(call.result))))
+            parts.append(part)
+            room -= len(part) + 1
+        if self._quiet or self._request:
+            parts += (self._other, _folded(self._request.lower()))
+            self._other = "\n".join(reversed(parts))[-_KEPT:]
+            self._quiet, self._request = [], ""
+
+    def _values(self, call: Call) -> list[str]:
+        """Folded values of the call's arguments that no order named before."""
+        return [
             value
             for leaf in leaves(call.arguments)
             if len(leaf.text) <= _LONGEST
             and (value := _folded(leaf.text.lower())) not in self._ordered
         ]
-        ordered: list[str] = []
-        if call.result is not None:
-            text = plain(call.result)
-            self.seen |= MARKER.sub("", text).strip(_PUNCTUATION) != ""
-            if ORDER.search(text) is None:
-                other.append(_folded(text))
-                text = ""
-            start = 0
-            for end in (*(match.start() for match in _FIELD.finditer(text)), len(text)):
-                field, start = text[start:end], end
-                order = ORDER.search(field)
-                if order is None:
-                    other.append(_folded(field))
-                    continue
-                reach = order.start() + _REACH
-                other += (_folded(field[: order.start()]), _folded(field[reach:]))
-                ordered.append(_folded(field[order.start() : reach]))
-        self._other = "\n".join((self._other, *other))[-_KEPT:]
-        if ordered:
-            self._ordered = "\n".join((self._ordered, *ordered))[-_KEPT:]
 
     def _only_ordered(self, value: str) -> bool:
         return value in self._ordered and value not in self._other

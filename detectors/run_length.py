@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from detectors.detector import sieve, steps_of
+from detectors.increments import sieve, steps_of
 from detectors.mixture import mixture_weights
 from detectors.sequential import Integers, Opportunities, Settings
 from detectors.threshold import guaranteed

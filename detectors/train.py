@@ -102,8 +102,9 @@ def fit(encoded: Sequence[Encoded], settings: TrainSettings, progress: Progress)
         for number in range(settings.folds):
             progress(f"{rung}, fold {number + 1}", (place + number / settings.folds) / len(rungs))
             model = fit_rung(rung, [encoded[i] for i in kept[number]], settings, penalty)
-            for i in held[number]:
-                hazards[i] = model(encoded[i])
+            crossed = model.many([encoded[i] for i in held[number]])
+            for i, hazard in zip(held[number], crossed, strict=True):
+                hazards[i] = hazard
         per_rung[rung] = hazards
     telling = _telling(encoded, settings.fewest_events)
     scores: dict[Rung, Floats] = {
@@ -111,12 +112,12 @@ def fit(encoded: Sequence[Encoded], settings: TrainSettings, progress: Progress)
     }
     best = _simplest(rungs, scores)
     progress(f"{best}, all trajectories", 1.0)
-    hazard = fit_rung(best, [encoded[i] for i in order], settings, penalty)
+    frozen = fit_rung(best, [encoded[i] for i in order], settings, penalty)
     count = max(1, sum(int(telling[each.stream[each.visible]].sum()) for each in encoded))
     likelihood: dict[str, float] = {
         rung: float(score.sum()) / count for rung, score in scores.items()
     }
-    return Fitted(hazard, per_rung[best], likelihood, per_rung, penalty)
+    return Fitted(frozen, per_rung[best], likelihood, per_rung, penalty)
 
 
 def _telling(encoded: Sequence[Encoded], fewest: int) -> Flags:
@@ -160,7 +161,7 @@ def _promising(
     scores: dict[Rung, Floats] = {}
     for rung in ("loglinear", "recurrent"):
         model = fit_rung(rung, kept, settings, penalty)
-        scores[rung] = log_likelihood([model(each) for each in held], held, telling)
+        scores[rung] = log_likelihood(model.many(held), held, telling)
     return _simplest(("loglinear", "recurrent"), scores) == "recurrent"
 
 
@@ -185,7 +186,7 @@ def _penalty(encoded: Sequence[Encoded], settings: TrainSettings, progress: Prog
     def score(penalty: float) -> float:
         progress(f"penalty {penalty:g}", 0.0)
         model = _fit_loglinear(kept, penalty)
-        return float(log_likelihood([model(each) for each in held], held).sum())
+        return float(log_likelihood(model.many(held), held).sum())
 
     return max(settings.penalties, key=score)
 
@@ -339,7 +340,7 @@ def _batches(encoded: Sequence[Encoded], base: Hazard, device: torch.device) -> 
         row = np.concatenate([np.full(int(e.visible.sum()), i) for i, e in enumerate(some)])
         step = np.concatenate([e.step[e.visible] for e in some])
         stream, _, taken = _stack(some)
-        offset = np.concatenate([base.logits(e)[e.visible] for e in some])
+        offset = base.logits(some)[np.concatenate([e.visible for e in some])]
         arrays = (tokens, row, step, stream, offset.astype(np.float32), taken.astype(np.float32))
         out.append(_Batch(*(torch.from_numpy(array).to(device) for array in arrays)))
     return out

@@ -16,8 +16,16 @@ from contracts.trajectory import Subject, Trajectory
 from contracts.verdict import Evidence, Verdict, VerdictState
 from detectors.baseline import Reference
 from detectors.decision import verdict
-from detectors.detector import ALARM_AT, ALARMS, OPPORTUNITIES, DetectorState, Update, update
-from detectors.features import ORDERS, STREAM_CATEGORY, TRACKS, Encoded
+from detectors.detector import (
+    ALARM_AT,
+    ALARMS,
+    OPPORTUNITIES,
+    DetectorState,
+    Update,
+    statistic,
+    update,
+)
+from detectors.features import ORDERS, STREAM_CATEGORY, TRACKS
 from detectors.sequential import Opportunities, Settings
 
 _LEADING: Final = 3
@@ -51,23 +59,18 @@ class Watch:
         reference: Reference,
         settings: Settings,
         subject: Subject,
-        items: Sequence[tuple[Trajectory, Encoded]],
+        items: Sequence[tuple[Trajectory, Sequence[Opportunities]]],
         refused: int = 0,
     ) -> tuple["Watch", list[tuple[int, Evidence]], list[tuple[int, int]]]:
-        """The watch after trajectories in their order.
+        """The watch after trajectories in their order, each with its opportunities per track.
 
         Also the evidence rows with the index of their trajectory, and (category, alarm number) of
         alarms that are new.
         """
-        tracks: tuple[list[Opportunities], ...] = tuple([] for _ in TRACKS)
-        for trajectory, encoded in items:
-            each = reference.opportunities(encoded, trajectory.judged_calls)
-            for track, opportunities in zip(tracks, each, strict=True):
-                track.append(opportunities)
         results = [
-            update(state, calibration, track, settings)
-            for state, calibration, track in zip(
-                self.detectors, reference.calibrations, tracks, strict=True
+            update(state, calibration, [each[track] for _, each in items], settings)
+            for track, (state, calibration) in enumerate(
+                zip(self.detectors, reference.calibrations, strict=True)
             )
         ]
         states = tuple(state for state, _ in results)
@@ -80,16 +83,17 @@ class Watch:
         ]
         leading = dict(self.leading)
         rows: list[tuple[int, Evidence]] = []
+        columns = [_Columns(done) for done in updates]
         seen = np.any([state.counts[OPPORTUNITIES] > 0 for state in self.detectors], axis=0)
-        for place, (trajectory, _) in enumerate(items):
-            seen = seen | np.any([done.opportunities[place] > 0 for done in updates], axis=0)
-            for k in np.flatnonzero(seen).tolist():
-                row = _evidence(updates, place, k, subject, reference, trajectory)
-                rows.append((place, row))
-                if row.taken:
-                    found = (row.taken - row.expected, row.trajectory_id)
-                    kept = sorted((*leading.get(k, ()), found), key=lambda each: -each[0])
-                    leading[k] = tuple(kept[:_LEADING])
+        shown = np.any([done.opportunities > 0 for done in updates], axis=0)
+        shown = np.logical_or.accumulate(shown, axis=0) | seen
+        for place, k in np.argwhere(shown).tolist():
+            row = _evidence(columns, place, k, subject, reference, items[place][0])
+            rows.append((place, row))
+            if row.taken:
+                found = (row.taken - row.expected, row.trajectory_id)
+                kept = sorted((*leading.get(k, ()), found), key=lambda each: -each[0])
+                leading[k] = tuple(kept[:_LEADING])
         watch = Watch(states, leading, self.refused + refused)
         return watch, rows, alarms
 
@@ -98,16 +102,20 @@ class Watch:
     ) -> list[Verdict]:
         """The verdict of each category."""
         out: list[Verdict] = []
+        tracks = [
+            (state, calibration, statistic(state, calibration, settings), calibration.knows())
+            for state, calibration in zip(self.detectors, reference.calibrations, strict=True)
+        ]
         for k in range(len(CATEGORY_IDS)):
-            each = [
+            acts, orders = (
                 verdict(
                     state, calibration, k, settings, subject=subject,
                     reference=reference.info.name, kind=reference.info.kind, updated_ns=now_ns,
+                    log_statistic=float(values[k]),
                 )
-                for state, calibration in zip(self.detectors, reference.calibrations, strict=True)
-            ]  # fmt: skip
-            acts, orders = each
-            known = [bool(calibration.knows()[k]) for calibration in reference.calibrations]
+                for state, calibration, values, _ in tracks
+            )  # fmt: skip
+            known = [bool(knows[k]) for _, _, _, knows in tracks]
             worst = acts
             if k == _OF_ORDERS and known[1]:
                 worst = orders if not known[0] else min(acts, orders, key=_rank)
@@ -157,8 +165,19 @@ def _rank(each: Verdict) -> tuple[int, float]:
     return _WORST[each.state], -each.evidence_log10
 
 
+class _Columns:
+    """An update's arrays as lists, which are read one number at a time."""
+
+    def __init__(self, done: Update) -> None:
+        self.n: list[int] = done.n.tolist()
+        self.opportunities: list[list[int]] = done.opportunities.tolist()
+        self.taken: list[list[int]] = done.taken.tolist()
+        self.expected: list[list[float]] = done.expected.tolist()
+        self.evidence: list[list[float]] = done.evidence_log10.tolist()
+
+
 def _evidence(
-    updates: Sequence[Update],
+    columns: Sequence[_Columns],
     place: int,
     k: int,
     subject: Subject,
@@ -166,17 +185,17 @@ def _evidence(
     trajectory: Trajectory,
 ) -> Evidence:
     """The row of the track that speaks of the category; of both, that with the larger statistic."""
-    acts, orders = updates
-    louder = orders.evidence_log10[place, k] > acts.evidence_log10[place, k]
-    best = orders if k == _OF_ORDERS and louder else acts
+    acts, orders = columns
+    louder = k == _OF_ORDERS and orders.evidence[place][k] > acts.evidence[place][k]
+    best = orders if louder else acts
     return Evidence(
         subject=subject,
         category=CATEGORY_IDS[k],
         reference=reference.info.name,
         trajectory_id=trajectory.trajectory_id,
-        n=int(best.n[place]),
-        opportunities=int(best.opportunities[place, k]),
-        taken=int(best.taken[place, k]),
-        expected=float(best.expected[place, k]),
-        evidence_log10=float(best.evidence_log10[place, k]),
+        n=best.n[place],
+        opportunities=best.opportunities[place][k],
+        taken=best.taken[place][k],
+        expected=best.expected[place][k],
+        evidence_log10=best.evidence[place][k],
     )

@@ -10,7 +10,16 @@ import pytest
 
 from contracts.errors import BaselineError
 from detectors.features import BUCKETS, ORDERS, SLOTS, Encoded
-from detectors.hazard import RUNGS, WIDTH, Hazard, Rung, expit, log_likelihood
+from detectors.hazard import (
+    RUNGS,
+    SHAPES,
+    TENSORS,
+    WIDTH,
+    Hazard,
+    Rung,
+    expit,
+    log_likelihood,
+)
 from detectors.model import Recurrent
 from detectors.train import TrainSettings, fit, fit_rung, folds_of
 
@@ -157,10 +166,10 @@ def test_numpy_computes_the_same_as_torch() -> None:
     )  # fmt: skip
     step = torch.arange(6)
     want = module(torch.from_numpy(tokens)[None], step * 0, step, torch.from_numpy(encoded.stream))
-    assert hazard.logits(encoded) == pytest.approx(want.detach().numpy(), abs=1e-5)
-    assert hazard.logits(encoded)[0] == 0.0
-    assert hazard.logits(encoded)[5] == 0.0
-    assert hazard.logits(encoded)[4] != 0.0
+    assert hazard.logits([encoded]) == pytest.approx(want.detach().numpy(), abs=1e-5)
+    assert hazard.logits([encoded])[0] == 0.0
+    assert hazard.logits([encoded])[5] == 0.0
+    assert hazard.logits([encoded])[4] != 0.0
     assert module.gru.hidden_size == WIDTH
 
 
@@ -178,3 +187,13 @@ def test_extreme_logits_stay_probabilities() -> None:
     p = expit(np.array([-1e9, -40.0, 0.0, 40.0, 1e9]))
     assert cast("list[float]", p.tolist())[2] == 0.5
     assert bool(((p >= 0) & (p <= 1)).all())
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_hazards_computed_together_are_those_computed_alone(rung: Rung) -> None:
+    rng = np.random.default_rng(3)
+    hazard = Hazard(rung, {name: rng.normal(0, 0.3, SHAPES[name]) for name in TENSORS[rung]})
+    some = [simulated(1, "flat", seed, calls)[0] for seed, calls in enumerate((3, 1, 9, 3, 40))]
+    for alone, each in zip(hazard.many(some), some, strict=True):
+        assert alone == pytest.approx(hazard(each), abs=1e-12)
+    assert hazard.many([]) == []
