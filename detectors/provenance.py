@@ -9,6 +9,7 @@ hijack).
 """
 
 import re
+from bisect import bisect_left
 from functools import lru_cache
 from typing import Final
 
@@ -19,7 +20,7 @@ from detectors.parsing.verbs import IDLE, READS
 from detectors.taint import plain
 
 _ORDERS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = tuple(
-    (tuple(needles.split("|")), re.compile(pattern))
+    (tuple(needles.split("|")), re.compile(f"(?={pattern})"))
     for needles, pattern in (
         (
             "ignore|disregard|forget|override",
@@ -49,20 +50,20 @@ _ORDERS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = tuple(
 """How lower-case text gives its reader an order: override, address, obligation, urgency, mock tag.
 
 Each pattern behind words one of which every match of it holds: most results hold none, and looking
-for words costs a tenth of looking for patterns.
+for words costs a tenth of looking for patterns. As look-aheads, so that matches may overlap.
 """
 
 
-def orders_in(text: str) -> list[re.Pattern[str]]:
-    """The patterns of orders that lower-case text holds."""
-    found: list[re.Pattern[str]] = []
+def orders_in(text: str) -> list[int]:
+    """Where orders begin in lower-case text, ascending."""
+    begins: list[int] = []
     for needles, pattern in _ORDERS:
         for needle in needles:
             if needle in text:
-                if pattern.search(text) is not None:
-                    found.append(pattern)
+                begins += [found.start() for found in pattern.finditer(text)]
                 break
-    return found
+    begins.sort()
+    return begins
 
 
 _FIELD: Final = re.compile(
@@ -70,7 +71,7 @@ _FIELD: Final = re.compile(
 )
 """Where one field of YAML, JSON or a printed object ends and the next begins (text is lower case).
 """
-_SPACE: Final = re.compile(r"[\s\\'\"]+")
+_QUOTES: Final = str.maketrans("\\'\"", "   ")
 _NUMBER: Final = re.compile(r"[\d.,:/ -]+|true|false|null|none")
 _PUNCTUATION: Final = " \n\t\"'{}[],:"
 _REACH: Final = 1_500
@@ -80,7 +81,8 @@ _BESIDE: Final = 80
 
 
 def _folded(text: str) -> str:
-    return _SPACE.sub(" ", text).strip()
+    """Without quotes and escapes, one space between words."""
+    return " ".join(text.translate(_QUOTES).split())
 
 
 @lru_cache(maxsize=4096)
@@ -132,17 +134,18 @@ class Orders:
         if not orders:
             other.append(_folded(text))
             text = ""
+        ends = [match.start() for match in _FIELD.finditer(text)]
         start = 0
-        for end in (*(match.start() for match in _FIELD.finditer(text)), len(text)):
-            field, start = text[start:end], end
-            begins = [found.start() for each in orders if (found := each.search(field))]
-            if not begins:
+        for end in (*ends, len(text)):
+            field, begin = text[start:end], bisect_left(orders, start)
+            if begin == len(orders) or orders[begin] >= end:
                 other.append(_folded(field))
-                continue
-            order = min(begins)
-            reach = order + _REACH
-            other += (_folded(field[:order]), _folded(field[reach:]))
-            ordered.append(_folded(field[order:reach]))
+            else:
+                order = orders[begin] - start
+                reach = order + _REACH
+                other += (_folded(field[:order]), _folded(field[reach:]))
+                ordered.append(_folded(field[order:reach]))
+            start = end
         self._other = "\n".join((self._other, *other))[-_KEPT:]
         if ordered:
             self._ordered = "\n".join((self._ordered, *ordered))[-_KEPT:]
