@@ -214,7 +214,9 @@ class Bench(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Everything one transaction writes."""
+    """Everything one transaction writes. `settled`: ids among `trajectories` of which nothing but
+    `state` and `judged_calls` differs from what is stored; a store may leave the rest as it is.
+    """
 
     spans: Sequence[Span] = ()
     logs: Sequence[LogEvent] = ()
@@ -223,6 +225,7 @@ class Changes:
     dead_letters: Sequence[DeadLetter] = ()
     gaps: Sequence[Gap] = ()
     trajectories: Sequence[Trajectory] = ()
+    settled: frozenset[str] = frozenset()
     removed: Sequence[str] = ()
     labels: Mapping[str, Labels] = field(default_factory=dict[str, Labels])
     evidence: Sequence[Evidence] = ()

@@ -25,6 +25,7 @@ from storage.rows import (
     OPPORTUNITIES,
     POSITIONS,
     SPANS,
+    STANDINGS,
     SUMMARIES,
     VERDICTS,
     StoredAlert,
@@ -43,21 +44,24 @@ REWRITTEN = ("data.calls", "data.actions", "data.opportunities", "data.members")
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """`appended`: (table, rows) that carry the commit's number; `plain`: (table, rows, verb) that
-    do not; `touched`: trajectory ids whose stored rows go first; `traces`: ids of traces with new
-    rows.
+    do not; `touched`: trajectory ids whose stored rows go first; `settled`: state and calls judged
+    of those whose rows stay; `traces`: ids of traces with new rows.
     """
 
     appended: tuple[tuple[str, pa.Table], ...]
     plain: tuple[tuple[str, pa.Table, str], ...]
     conflicts: pa.Table | None
     touched: tuple[str, ...]
+    settled: pa.Table | None
     traces: tuple[str, ...]
     duplicates: int
 
 
 def encode(changes: Changes) -> Encoded:
     """`changes` as Arrow tables. Never raises for what a span, a call or a label contains."""
-    trajectories = {t.trajectory_id: t for t in changes.trajectories}
+    every = {t.trajectory_id: t for t in changes.trajectories}
+    settled = [t for name, t in every.items() if name in changes.settled]
+    trajectories = {name: t for name, t in every.items() if name not in changes.settled}
     labels = [changes.labels.get(name, NO_LABELS) for name in trajectories]
     appended = _filled(
         (SPANS, changes.spans),
@@ -112,6 +116,7 @@ def encode(changes: Changes) -> Encoded:
         tuple(plain),
         SPANS.arrow(changes.conflicts) if changes.conflicts else None,
         tuple({*trajectories, *changes.removed}),
+        STANDINGS.arrow(settled) if settled else None,
         tuple(traces),
         changes.duplicates,
     )
@@ -152,6 +157,8 @@ def apply(
         old = places.batches(connection, encoded.touched)
         if old is not None:
             _forget(connection, encoded.touched, *old)
+    if encoded.settled is not None:
+        _settle(connection, encoded.settled, places)
     if encoded.traces:
         places.add_traces(connection, encoded.traces)
     for table, rows in encoded.appended:
@@ -184,6 +191,23 @@ def _forget(
             )
     finally:
         connection.unregister("touched")
+
+
+def _settle(connection: duckdb.DuckDBPyConnection, standings: pa.Table, places: Places) -> None:
+    """Bring the state of stored trajectories up to date. Their batch stays that of their calls."""
+    stored = places.batches(connection, standings.column("trajectory_id").to_pylist())
+    if stored is None:
+        return  # deleted meanwhile
+    connection.register("standings", standings)
+    try:
+        connection.execute(
+            "UPDATE data.trajectories AS t SET state = s.state, judged_calls = s.judged_calls "
+            "FROM standings AS s WHERE t.batch BETWEEN ? AND ? "
+            "AND t.trajectory_id = s.trajectory_id",
+            [*stored],
+        )
+    finally:
+        connection.unregister("standings")
 
 
 def insert(

@@ -91,6 +91,14 @@ _TRAJECTORY = (
     ("judged_calls", "judged_calls", INTEGER),
 )
 TRAJECTORIES = Shape("data.trajectories", _TRAJECTORY, Trajectory)
+STANDINGS: Shape[Trajectory] = Shape(
+    "data.trajectories",
+    (
+        ("trajectory_id", "trajectory_id", TEXT),
+        ("state", "state", TEXT),
+        ("judged_calls", "judged_calls", INTEGER),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,14 @@ class Step:
     spans_received: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Known:
+    """Labels of a trajectory and what they were made of. `stored`: as it was committed last."""
+
     calls: tuple[Call, ...]
     request: str
     labels: Labels
+    stored: Trajectory | None = None
 
 
 def subject_of(fields: Sequence[str]) -> Callable[[Trajectory], Subject]:
@@ -81,6 +84,7 @@ class Pipeline:
         self._stages = stages
         self._store = store
         self._labels: dict[str, _Known] = {}
+        self._uncommitted: tuple[Trajectory, ...] = ()
         self._waiting: list[str] = []
         self._whole: set[str] = set()
         self._joiner = stages.joiner()
@@ -106,6 +110,7 @@ class Pipeline:
     def recover(self) -> None:
         """Throw the state in memory away and take it back from the store."""
         self._labels.clear()
+        self._uncommitted = ()
         self._joiner = self._stages.joiner()
         self._whole.clear()
         self._waiting = list(self._store.open_trajectories(RESTORE_LIMIT))
@@ -153,6 +158,7 @@ class Pipeline:
             dead_letters=dead_letters,
             gaps=gaps,
             trajectories=joined.changed,
+            settled=frozenset(t.trajectory_id for t in joined.changed if self._is_settled(t)),
             removed=joined.removed,
             labels={t.trajectory_id: self._label(t) for t in joined.changed},
             evidence=judgement.evidence,
@@ -163,6 +169,7 @@ class Pipeline:
             committed_ns=committed_ns,
         )
         self._forget(joined)
+        self._uncommitted = joined.changed
         return Step(changes, rejected, received)
 
     def _decode(
@@ -236,6 +243,14 @@ class Pipeline:
     def _labelled(self, trajectory: Trajectory) -> Labelled:
         return Labelled(trajectory, self._label(trajectory), self._stages.subject(trajectory))
 
+    def _is_settled(self, trajectory: Trajectory) -> bool:
+        """Whether it is stored but for how far it was judged."""
+        known = self._labels.get(trajectory.trajectory_id)
+        stored = known.stored if known is not None else None
+        return stored is not None and trajectory == replace(
+            stored, state=trajectory.state, judged_calls=trajectory.judged_calls
+        )
+
     def _forget(self, joined: Joined) -> None:
         for trajectory_id in joined.removed:
             self._labels.pop(trajectory_id, None)
@@ -245,6 +260,11 @@ class Pipeline:
     def committed(self) -> int:
         """The last step is durable: drop what need not stay in memory; number of traces dropped."""
         self._memory = self._next_memory
+        for trajectory in self._uncommitted:
+            known = self._labels.get(trajectory.trajectory_id)
+            if known is not None and known.calls is trajectory.calls:
+                known.stored = trajectory
+        self._uncommitted = ()
         return self._joiner.evict()
 
 

@@ -189,3 +189,28 @@ def test_what_was_committed_is_there_after_reopening(store: Store) -> None:
     store.commit(Changes(trajectories=[trajectory("a")]))
     store.reopen()
     assert list(store.trajectories("")) == [trajectory("a")]
+
+
+def test_a_settled_trajectory_keeps_its_rows_and_takes_its_new_state(store: Store) -> None:
+    spans = Spans()
+    span = spans.span("x")
+    still = trajectory("a", state="open", judged_calls=0, trace_ids=(span.trace_id,))
+    store.commit(Changes(spans=[span], trajectories=[still], labels={"a": labels("a")}))
+    store.commit(Changes(trajectories=[trajectory("other")]))
+    done = replace(still, state="complete", judged_calls=len(still.calls))
+    store.commit(Changes(trajectories=[done], settled=frozenset({"a"})))
+    assert {t.trajectory_id: t for t in store.trajectories("")}["a"] == done
+    assert store.open_trajectories(10) == []
+    assert store.restore_traces(frozenset({span.trace_id})).judged == {"a": len(still.calls)}
+    assert len(store.read("SELECT * FROM actions WHERE trajectory_id = 'a'")) == 1
+    # Written whole again, nothing of before is left.
+    reopened = replace(done, state="reopened", calls=done.calls[:1])
+    store.commit(Changes(trajectories=[reopened]))
+    (rows,) = store.read("SELECT count(*) FROM calls WHERE trajectory_id = 'a'")
+    assert rows == (1,)
+    assert store.read("SELECT * FROM actions WHERE trajectory_id = 'a'") == []
+
+
+def test_a_settled_trajectory_that_is_not_stored_is_not_made(store: Store) -> None:
+    store.commit(Changes(trajectories=[trajectory("a")], settled=frozenset({"a", "b"})))
+    assert list(store.trajectories("")) == []

@@ -284,3 +284,24 @@ def test_the_subject_is_the_configured_key(
     stream = records(STUDENT, 5)
     step = pipeline.process(stream, (), 0, 0, everything_due=True)
     assert {verdict.subject for verdict in step.changes.verdicts} == {("live", "", "", "")}
+
+
+def test_what_only_became_complete_is_settled_unless_its_commit_is_unknown(
+    fitted: Fitted, run: Callable[[Path], Run]
+) -> None:
+    stream = records(STUDENT, 12)
+    whole = run(fitted("whole"))
+    first = whole.feed(stream)
+    assert first.trajectories
+    assert not first.settled
+    last = whole.feed(stream[-1:], end=True)
+    assert last.settled == {t.trajectory_id for t in last.trajectories}
+    assert whole.store.verify().problems == ()
+    other = run(fitted("restarted"))
+    other.feed(stream)
+    other.restart()
+    again = other.feed(stream[-1:], end=True)
+    assert again.trajectories
+    assert not again.settled
+    counts = "SELECT state, judged_calls, calls FROM trajectories ORDER BY trajectory_id"
+    assert whole.store.read(counts) == other.store.read(counts)
