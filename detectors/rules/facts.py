@@ -33,8 +33,16 @@ _MAX_OUTPUT: Final = 4_000
 _KEY_SHAPES: Final = (
     r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bghp_\w{30,}|\bgithub_pat_\w{20,}"
     r"|\bsk-[\w-]{20,}|\bxox[abprs]-[\w-]{10,}|\bAIza[\w-]{30,}"
-    r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|\[\[secret:[^\[\]\s]{4,160}\]\]"
+    r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\."
 )
+_MARK: Final = r"\[\[secret:[^\[\]\s]{4,160}\]\]"
+_KEY_MARK: Final = (
+    r"\[\[secret:(?!(?:password|token|cookie|url_password|sshpass_password|curl_password|bearer"
+    r"|authorization|query_signature):)[^\[\]\s]{4,160}\]\]"
+)
+"""Redaction's mark of what `_KEY_SHAPES` would have found in plain text, and not of what it found
+behind a word like `token=`: labels must not depend on whether redaction is on.
+"""
 _KEY_SIGNS: Final = (
     "private key",
     "akia",
@@ -47,9 +55,9 @@ _KEY_SIGNS: Final = (
     "[[secret:",
 )
 """One of these stands in every text that `_KEY` matches."""
-_KEY: Final = re.compile(_KEY_SHAPES, re.IGNORECASE)
+_KEY: Final = re.compile(rf"{_KEY_SHAPES}|{_KEY_MARK}", re.IGNORECASE)
 _SECRET: Final = re.compile(
-    rf"{_KEY_SHAPES}|\b(?:password|passwd|secret|api_?key|access_?token|private_?key)\b[\"']?"
+    rf"{_KEY_SHAPES}|{_MARK}|\b(?:password|passwd|secret|api_?key|access_?token|private_?key)\b[\"']?"
     r"\s*[:=]\s*[\"']?[^\s\"'{}]{6,}",
     re.IGNORECASE,
 )

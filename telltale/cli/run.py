@@ -4,8 +4,8 @@ import json
 import logging
 import signal
 import sys
+import threading
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -57,19 +57,19 @@ def command(config_path: Path | None, data: Path | None) -> int:
     # decode and the readers of other threads share the interpreter: with the default of 5 ms every
     # released lock costs a wait of that length
     sys.setswitchinterval(0.0005)
-    app = App(load(config_path, data))
+    settings = load(config_path, data)
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
+    signal.signal(signal.SIGINT, lambda number, frame: stopping.set())
+    app = App(settings)
     try:
         app.start()
-
-        def stop(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, lambda number, frame: app.stop())
+        signal.signal(signal.SIGINT, lambda number, frame: app.stop())
+        signal.signal(signal.SIGHUP, lambda number, frame: app.reload_references())
+        if stopping.is_set():
+            # asked to end while it started
             app.stop()
-
-        def reload(_number: int, _frame: FrameType | None) -> None:
-            app.reload_references()
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
-        signal.signal(signal.SIGHUP, reload)
         click.echo(f"telltale: UI and API on {app.server.url}", err=True)
         app.wait()
     finally:

@@ -20,7 +20,7 @@ def test_the_demo_alarms_shows_and_leaves_nothing(capsys: pytest.CaptureFixture[
         assert shown.alert.verdict is not None
         assert shown.alert.verdict.state == "alarm"
         assert shown.alert.trajectory_ids
-        assert {verdict.reference for verdict in shown.verdicts} == {"teacher"}
+        assert {verdict.reference for verdict in shown.verdicts} == {"benign-tasks"}
         with urllib.request.urlopen(shown.url, timeout=10) as response:
             assert shown.alert.category in response.read().decode()
         assert [line.split(":")[0] for line in said] == ["teacher", "baseline", "student"]
