@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 from alerts.metrics import DEFINITIONS
 from contracts import errors
+from detectors.rules.pack import RulePack
+from detectors.toolmap import ToolMap
 from telltale.api.application import create_app
 from telltale.api.testing import sample_fleet
 from telltale.cli import COMMANDS, cli
@@ -76,3 +78,15 @@ def test_every_error_is_documented() -> None:
     document = text("errors.md")
     for name in re.findall(r"^class (\w+)", Path(errors.__file__).read_text(), re.MULTILINE):
         assert f"`{name}`" in document, name
+
+
+def test_the_examples_of_rules_and_tool_map_work(tmp_path: Path) -> None:
+    rules, tools = re.findall(r"```yaml\n(.*?)```", text("rules.md"), re.DOTALL)
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "acme.yaml").write_text(rules)
+    (tmp_path / "tools.yaml").write_text(tools)
+    tool_map = ToolMap.load(tmp_path / "tools.yaml")
+    pack = RulePack.load([tmp_path / "rules"], tool_map)
+    assert "acme-wipe-tenant" in {rule.id for rule in pack.rules}
+    assert pack.check() == []
+    assert tool_map.semantics("acme_7", "", ()).act == "send"
