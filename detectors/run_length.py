@@ -94,7 +94,8 @@ def paths(
         index = rng.integers(0, len(source.increment), streams)
         if not gate:
             m += source.ticks[index][:, None, None]
-        m *= source.increment[index]
+        with np.errstate(over="ignore"):  # what overflows is past any threshold and capped here
+            m *= source.increment[index]
         np.minimum(m, _MOST, out=m)
         out[step] = np.einsum("sct,ct->s", m, before.weight)
     return out
