@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -10,6 +10,9 @@ from contracts.baseline import REFERENCE_KINDS, BaselineInfo, ReferenceKind
 from contracts.labels import CATEGORY_IDS
 from telltale.cli.options import config_option, data_option, json_option
 from telltale.cli.output import print_json, print_table, progress
+
+if TYPE_CHECKING:  # the store takes a second to import, which --help need not wait for
+    from storage.store import Store
 
 
 @click.group("baseline")
@@ -30,6 +33,12 @@ def _ceilings(values: tuple[str, ...]) -> dict[str, float]:
         if category not in CATEGORY_IDS:
             raise click.BadParameter(f"unknown category {category!r}", param_hint="--ceiling")
     return found
+
+
+def _users(store: "Store", where: str) -> dict[str, str]:
+    """Trajectory to user: what one user's trajectories share widens the reference's bounds."""
+    heads = store.trajectories(where, with_calls=False)
+    return {head.trajectory_id: head.user_id for head in heads if head.user_id}
 
 
 @command.command("fit")
@@ -96,6 +105,7 @@ def fit(
                 target_key=keys.secret(settings.data, keys.TARGETS),
                 ceilings=_ceilings(ceilings),
                 tests=references.tests(settings.detection),
+                clusters=_users(store, where) if kind != "declared" else {},
             ),
             tell,
         )
