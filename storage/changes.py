@@ -4,7 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import duckdb
 import pyarrow as pa
@@ -195,7 +195,8 @@ def _forget(
 
 def _settle(connection: duckdb.DuckDBPyConnection, standings: pa.Table, places: Places) -> None:
     """Bring the state of stored trajectories up to date. Their batch stays that of their calls."""
-    stored = places.batches(connection, standings.column("trajectory_id").to_pylist())
+    names = cast("list[str]", standings.column("trajectory_id").to_pylist())
+    stored = places.batches(connection, names)
     if stored is None:
         return  # deleted meanwhile
     connection.register("standings", standings)

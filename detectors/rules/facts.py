@@ -95,6 +95,7 @@ class Facts:
     __slots__ = (
         "_denied",
         "_digest",
+        "_hidden",
         "_parsed",
         "_provenance",
         "_targets",
@@ -131,6 +132,7 @@ class Facts:
         self.leaves = found
         self.failed = call.outcome in _FAILED
         self._denied: bool | None = None
+        self._hidden: bool | None = None
         last = trail[index - 1] if index else None
         self.failed_before: bool = last is not None and (last.failed or last.failed_before)
         self.denied_before: bool = last is not None and (last.denied or last.denied_before)
@@ -158,9 +160,11 @@ class Facts:
     @property
     def hidden(self) -> bool:
         """Whether arguments that a decision may need were not seen in full."""
-        return self.call.arguments_state in _HIDDEN or any(
-            text.startswith("[[digest:") for _, text in self.leaves
-        )
+        if self._hidden is None:
+            self._hidden = self.call.arguments_state in _HIDDEN or any(
+                text.startswith("[[digest:") for _, text in self.leaves
+            )
+        return self._hidden
 
     @property
     def targets(self) -> tuple[Target, ...]:

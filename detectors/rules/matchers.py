@@ -56,6 +56,20 @@ class Compiled:
         return self.binder(self, keys, semantics)
 
 
+def bind_some(prefix: str, wanted: Test | None) -> Bind:
+    """Binds a leaf only where a key that begins with `prefix` goes on as `wanted` says."""
+
+    def bind(condition: Compiled, keys: frozenset[str], _: Semantics) -> Check | None:
+        if keys.isdisjoint(condition.triggers):
+            return None
+        if wanted is None:
+            return condition.check
+        rests = (key[len(prefix) :] for key in keys if key.startswith(prefix))
+        return condition.check if any(map(wanted, rests)) else None
+
+    return bind
+
+
 NAME: Final = frozenset({"name"})
 ARGS: Final = frozenset({"args"})
 OUTCOME: Final = frozenset({"outcome"})
@@ -116,7 +130,11 @@ def command(given: config.CommandCondition, sets: Sets) -> Compiled:
                 return Hit(ARGS, next(named_one, "")[:_MAX_TARGET], bulk)
         return None
 
-    return Compiled(check, named("program", expand(given.program, sets), frozenset({"command"})))
+    return Compiled(
+        check,
+        named("program", expand(given.program, sets), frozenset({"command"})),
+        bind_some("program:", test(given.program, sets)),
+    )
 
 
 def _command_test(given: config.CommandCondition, sets: Sets) -> Callable[[Command], bool]:
@@ -161,7 +179,16 @@ def _command_test(given: config.CommandCondition, sets: Sets) -> Callable[[Comma
     for names, texts in given.option.items():
         if (value := test(texts, sets)) is not None:
             parts.append(_option_test(frozenset(names.split("|")), value))
-    return lambda item: all(part(item) for part in parts)
+    if len(parts) == 1:
+        return parts[0]
+
+    def every(item: Command) -> bool:
+        for part in parts:  # noqa: SIM110  # a generator costs more than the parts
+            if not part(item):
+                return False
+        return True
+
+    return every
 
 
 def _option_test(names: frozenset[str], wanted: Test) -> Callable[[Command], bool]:
@@ -192,7 +219,7 @@ def sql(given: config.SqlCondition, sets: Sets) -> Compiled:
                 return Hit(ARGS, target[:_MAX_TARGET], not item.restricted)
         return None
 
-    return Compiled(check, frozenset({"sql"}))
+    return Compiled(check, frozenset({"sql"}), bind_some("sql:", kind))
 
 
 def http(given: config.HttpCondition, sets: Sets) -> Compiled:
@@ -247,7 +274,11 @@ def file(given: config.FileCondition, sets: Sets) -> Compiled:
                 return Hit(ARGS, item.path[:_MAX_TARGET])
         return None
 
-    return Compiled(check, frozenset({"file"}))
+    return Compiled(
+        check,
+        named("file", expand(given.access, sets), frozenset({"file"})),
+        bind_some("file:", access),
+    )
 
 
 def _number(text: str) -> float | None:

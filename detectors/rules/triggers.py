@@ -17,7 +17,17 @@ ANY_CALL: Final = frozenset({EVERY})
 LONG: Final = 100
 """From this many calls on a trajectory has the key `long`."""
 
-_BREADTH: Final = {EVERY: 99, "command": 5, "file": 4, "http": 3, "code": 3, "sql": 2}
+_BREADTH: Final = {
+    EVERY: 99,
+    "command": 5,
+    "file": 4,
+    "file:read": 4,
+    "file:write": 3,
+    "file:delete": 3,
+    "http": 3,
+    "code": 3,
+    "sql": 2,
+}
 
 
 class Signature(NamedTuple):
@@ -26,6 +36,8 @@ class Signature(NamedTuple):
     semantics: Semantics
     arguments: tuple[str, ...]
     programs: tuple[str, ...]
+    accesses: tuple[str, ...]
+    kinds: tuple[str, ...]
     traits: tuple[bool, ...]
 
 
@@ -50,6 +62,8 @@ def signature_of(facts: Facts) -> Signature:
         facts.semantics,
         tuple(dict.fromkeys(leaf.name for leaf in facts.leaves)),
         tuple(dict.fromkeys(command.program for command in parsed.commands)),
+        tuple(dict.fromkeys(file.access for file in parsed.files)),
+        tuple(dict.fromkeys(statement.kind for statement in parsed.statements)),
         (
             bool(parsed.commands),
             bool(parsed.statements),
@@ -75,6 +89,8 @@ def keys_of(signature: Signature) -> frozenset[str]:
             f"verb:{semantics.verb}",
             *(f"argument:{name}" for name in signature.arguments),
             *(f"program:{name}" for name in signature.programs),
+            *(f"file:{access}" for access in signature.accesses),
+            *(f"sql:{kind}" for kind in signature.kinds),
             *(name for name, held in zip(_TRAITS, signature.traits, strict=True) if held),
         )
     )
