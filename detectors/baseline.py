@@ -12,6 +12,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -38,9 +39,12 @@ FEWEST: Final = 4
 """Trajectories below which nothing can be cross-fitted."""
 ROLE_FACTOR: Final = 4.0
 """How far the rate in one role may stand above the overall bound while too few events tell."""
+_DIGESTED: Final = ("trajectory_ids", "targets", "tools")
+"""Tensors of digests."""
 _CATEGORY: Final = np.asarray(STREAM_CATEGORY, np.int64)
 Progress = Callable[[str, float], None]
 Digests = npt.NDArray[np.uint64]
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ class FitSettings:
 class Reference:
     """A loaded baseline. `hazard`: None for a declared one. `calibrations`: one per track.
 
-    `roles`: context id per role; those past the twelfth share the last id.
+    `roles`: context id per role; those past the twelfth share the last id. `tools`: digests of the
+    names of the tools that were called in it.
     """
 
     info: BaselineInfo
@@ -75,6 +80,7 @@ class Reference:
     roles: Mapping[str, int]
     trajectory_ids: Digests
     known_targets: Digests
+    tools: frozenset[int]
     document: Mapping[str, Any]
 
     @classmethod
@@ -94,10 +100,10 @@ class Reference:
             )
             roles = {str(role): int(number) for role, number in document["roles"].items()}
             rung = str(document["rung"])
-            ids, known = tensors["trajectory_ids"], tensors["targets"]
+            ids, known, tools = (tensors[name] for name in _DIGESTED)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BaselineError(f"{artefact.DOCUMENT} is not a baseline's: {error}") from error
-        if ids.dtype != np.uint64 or known.dtype != np.uint64 or ids.ndim != 1 or known.ndim != 1:
+        if any(each.dtype != np.uint64 or each.ndim != 1 for each in (ids, known, tools)):
             raise BaselineError(f"{artefact.WEIGHTS} holds digests of another type")
         if rung and rung not in RUNGS:
             raise BaselineError(f"{artefact.DOCUMENT}: {rung!r} is no rung of the ladder")
@@ -105,7 +111,10 @@ class Reference:
         if rung in RUNGS:
             parts = {name: tensors[name] for name in TENSORS[rung] if name in tensors}
             hazard = Hazard(rung, parts)
-        return cls(read.info(active_for), hazard, calibrations, roles, ids, known, document)
+        return cls(
+            read.info(active_for), hazard, calibrations, roles, ids, known,
+            frozenset(tools.tolist()), document,
+        )  # fmt: skip
 
     @property
     def ceilings(self) -> Mapping[str, float]:
@@ -129,6 +138,23 @@ class Reference:
             _tracks(each, hazard, self.roles.get(each.role, none), each.step >= start)
             for each, hazard, start in zip(encoded, hazards, from_steps, strict=True)
         ]
+
+    def doubtful(self, trajectory: Trajectory, encoded: Encoded, from_step: int = 0) -> Integers:
+        """How many opportunities of each stream speak for no `clear`, (STREAMS,): with tools that
+        the reference never called, or without a time, so that what led to them is not known.
+        """
+        if self.hazard is None:
+            return np.zeros(STREAMS, np.int64)
+        unknown = np.array(
+            [
+                call.started_ns <= 0 or _digest(call.tool) not in self.tools
+                for call in trajectory.calls
+            ],
+            np.bool_,
+        )
+        rows = encoded.visible & (encoded.step >= from_step)
+        rows &= unknown[encoded.step]
+        return np.bincount(encoded.stream[rows], minlength=STREAMS)
 
     def fitted_on(self, ids: Iterable[str]) -> list[str]:
         """Those of `ids` that the reference was fitted on."""
@@ -168,6 +194,7 @@ def fit_baseline(
         return _declare(name, where, settings)
     encoded: list[Encoded] = []
     known: set[str] = set()
+    tools: set[str] = set()
     subjects: set[str] = set()
     calls = 0
     for trajectory in trajectories:
@@ -175,6 +202,7 @@ def fit_baseline(
         encoded.append(encode(trajectory, labels))
         subjects.add(trajectory.subject().label())
         calls += len(trajectory.calls)
+        tools.update(call.tool for call in trajectory.calls)
         role = role_of(trajectory)
         known.update(_target(role, *each) for call in trajectory.calls for each in targets(call))
         if len(encoded) % 200 == 0:
@@ -217,6 +245,7 @@ def fit_baseline(
         **fitted.hazard.tensors,
         "trajectory_ids": np.unique(_digests(ids, b"")),
         "targets": np.unique(_digests(sorted(known), settings.target_key)),
+        "tools": np.unique(_digests(sorted(tools), b"")),
     }
     manifest = _manifest(name, kind, where, settings, ids, calls, sorted(subjects))
     saved = artefact.save(settings.parent, manifest, document, tensors)
@@ -239,9 +268,7 @@ def _declare(name: str, where: str, settings: FitSettings) -> tuple[Path, Baseli
     }
     none = np.zeros(0, np.uint64)
     manifest = _manifest(name, "declared", where, settings, [], 0, [])
-    saved = artefact.save(
-        settings.parent, manifest, document, {"trajectory_ids": none, "targets": none}
-    )
+    saved = artefact.save(settings.parent, manifest, document, dict.fromkeys(_DIGESTED, none))
     return saved.folder, saved.info()
 
 
@@ -346,6 +373,11 @@ def _digests(texts: Sequence[str], key: bytes) -> Digests:
         for text in texts
     )
     return np.frombuffer(joined, "<u8").astype(np.uint64)
+
+
+@lru_cache(maxsize=16_384)
+def _digest(text: str) -> int:
+    return int(_digests([text], b"")[0])
 
 
 def _reliability(encoded: Sequence[Encoded], hazards: Sequence[Floats]) -> dict[str, list[Any]]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
+import numpy as np
 import orjson
 
 from contracts.errors import BaselineError
@@ -21,18 +22,21 @@ from detectors import ceiling
 from detectors.attribution import Attribution, attributed, sides
 from detectors.baseline import Reference
 from detectors.features import STREAMS, Encoded, encode
-from detectors.sequential import Opportunities, Settings
+from detectors.sequential import Integers, Opportunities, Settings
 from detectors.watch import Watch
 
 _ATTRIBUTION: Final = "attribution"
 
 
 class _Item(NamedTuple):
-    """A trajectory under one reference. `place`: its index in the batch."""
+    """A trajectory under one reference. `place`: its index in the batch; `doubtful`: as
+    `Reference.doubtful`.
+    """
 
     place: int
     trajectory: Trajectory
     tracks: tuple[Opportunities, ...]
+    doubtful: Integers
 
 
 class DetectorBench:
@@ -146,14 +150,14 @@ class DetectorBench:
                 wanted[reference.info.digest] += numbers
         out: dict[str, dict[int, _Item]] = {}
         for digest, numbers in wanted.items():
-            every = self._references[digest].many(
-                [encoded[number] for number in numbers],
-                [due[number][1].trajectory.judged_calls for number in numbers],
-            )
-            out[digest] = {
-                number: _Item(due[number][0], due[number][1].trajectory, tracks)
-                for number, tracks in zip(numbers, every, strict=True)
-            }
+            reference, items = self._references[digest], dict[int, _Item]()
+            steps = [due[number][1].trajectory.judged_calls for number in numbers]
+            every = reference.many([encoded[number] for number in numbers], steps)
+            for number, tracks, step in zip(numbers, every, steps, strict=True):
+                place, labelled = due[number]
+                doubtful = reference.doubtful(labelled.trajectory, encoded[number], step)
+                items[number] = _Item(place, labelled.trajectory, tracks, doubtful)
+            out[digest] = items
         return out
 
     def _against(
@@ -171,6 +175,7 @@ class DetectorBench:
             self._settings,
             subject,
             [(item.trajectory, item.tracks) for item in kept],
+            doubtful=sum((item.doubtful for item in kept), np.zeros(STREAMS, np.int64)),
             refused=len(items) - len(kept),
         )
         self._watches[subject, reference.info.digest] = watch

@@ -25,7 +25,7 @@ from detectors.detector import (
     statistic,
     update,
 )
-from detectors.features import ORDERS, STREAM_CATEGORY, TRACKS
+from detectors.features import ORDERS, STREAM_CATEGORY, STREAMS, TRACKS, Integers
 from detectors.sequential import Opportunities, Settings
 
 _LEADING: Final = 3
@@ -41,18 +41,20 @@ Excess = tuple[float, str]
 class Watch:
     """Detector states, one per track. `leading`: per category the trajectories with the largest
     excess of taken over expected, most first. `refused`: trajectories left out because the
-    reference was fitted on them. Never changed in place.
+    reference was fitted on them. `doubtful`: opportunities per stream that speak for no `clear`
+    (`Reference.doubtful`), (STREAMS,). Never changed in place.
     """
 
     detectors: tuple[DetectorState, ...]
     leading: Mapping[int, tuple[Excess, ...]]
     refused: int
+    doubtful: Integers
 
     @classmethod
     def new(cls, reference: Reference, settings: Settings) -> "Watch":
         """Before the first trajectory."""
         states = tuple(DetectorState.new(each, settings) for each in reference.calibrations)
-        return cls(states, {}, 0)
+        return cls(states, {}, 0, np.zeros(STREAMS, np.int64))
 
     def observe(
         self,
@@ -60,6 +62,7 @@ class Watch:
         settings: Settings,
         subject: Subject,
         items: Sequence[tuple[Trajectory, Sequence[Opportunities]]],
+        doubtful: Integers,
         refused: int = 0,
     ) -> tuple["Watch", list[tuple[int, Evidence]], list[tuple[int, int]]]:
         """The watch after trajectories in their order, each with its opportunities per track.
@@ -94,7 +97,7 @@ class Watch:
                 found = (row.taken - row.expected, row.trajectory_id)
                 kept = sorted((*leading.get(k, ()), found), key=lambda each: -each[0])
                 leading[k] = tuple(kept[:_LEADING])
-        watch = Watch(states, leading, self.refused + refused)
+        watch = Watch(states, leading, self.refused + refused, self.doubtful + doubtful)
         return watch, rows, alarms
 
     def verdicts(
@@ -119,6 +122,15 @@ class Watch:
             worst = acts
             if k == _OF_ORDERS and known[1]:
                 worst = orders if not known[0] else min(acts, orders, key=_rank)
+            doubtful = int(self.doubtful[ORDERS if worst is orders else k])
+            if worst.state == "clear" and doubtful > (
+                settings.unsupported_share * worst.opportunities
+            ):
+                reason = (
+                    f"{doubtful} of {worst.opportunities} opportunities are with tools that the"
+                    " reference never had, or have no time"
+                )
+                worst = replace(worst, state="insufficient", reason=reason)
             if self.refused and worst.state == "clear":
                 reason = f"the reference was fitted on {self.refused} of these trajectories"
                 worst = replace(worst, state="insufficient", reason=reason)
@@ -132,7 +144,10 @@ class Watch:
     def to_bytes(self) -> bytes:
         """The whole state."""
         leading = {str(k): value for k, value in sorted(self.leading.items())}
-        parts = [orjson.dumps({"leading": leading, "refused": self.refused})]
+        head = {
+            "leading": leading, "refused": self.refused, "doubtful": self.doubtful.tolist(),
+        }  # fmt: skip
+        parts = [orjson.dumps(head)]
         parts += [state.to_bytes() for state in self.detectors]
         return _MAGIC + b"".join(struct.pack("<I", len(part)) + part for part in parts)
 
@@ -156,9 +171,11 @@ class Watch:
                 for k, value in head["leading"].items()
             }
             refused = int(head["refused"])
+            doubtful = np.array(head["doubtful"], np.int64).reshape(STREAMS)
         except (ValueError, KeyError, TypeError, struct.error) as error:
             raise BaselineError(f"a stored detector state cannot be read: {error}") from error
-        return cls(tuple(DetectorState.from_bytes(part) for part in parts[1:]), leading, refused)
+        states = tuple(DetectorState.from_bytes(part) for part in parts[1:])
+        return cls(states, leading, refused, doubtful)
 
 
 def _rank(each: Verdict) -> tuple[int, float]:
