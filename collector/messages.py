@@ -149,6 +149,12 @@ def _tag(word: str) -> str:
     return _CAMEL.sub("_", word[:60]).replace("-", "_").replace(" ", "_").lower()
 
 
+@lru_cache(maxsize=4_096)
+def _may_be(tag: str) -> tuple[bool, bool]:
+    """Whether what stands under `tag` may be an answer, and whether an ask."""
+    return _ANSWER.search(tag) is not None, _ASK.match(tag) is not None
+
+
 def read(value: Value, name: str = "") -> Messages:
     """Asks, answers and the first user message in `value`: text, dict or list of messages.
 
@@ -199,7 +205,7 @@ class _Walk:
         elif "=[" in text:
             for listed in repr_lists(text):
                 self.visit(listed, "", role, depth + 1)
-        elif text[:1] in "[{" and (tag in _CARRIERS or _ASK.match(tag)):
+        elif text[:1] in "[{" and (tag in _CARRIERS or _may_be(tag)[1]):
             inner = decode(text)
             if not isinstance(inner, str):
                 self.visit(inner, tag, role, depth + 1)
@@ -224,9 +230,10 @@ class _Walk:
         for word in (own, tag):
             if not word:
                 continue
-            if _ANSWER.search(word) and self._answer(value, depth):
+            answers, asks = _may_be(word)
+            if answers and self._answer(value, depth):
                 return
-            if _ASK.match(word) and self._ask(value, word):
+            if asks and self._ask(value, word):
                 return
         if role in _ANSWER_ROLES and self._answer_message(value, depth):
             return

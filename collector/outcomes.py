@@ -155,7 +155,10 @@ _FOLDED = {0x130: "i", 0x131: "i", 0x17F: "s"}
 
 def _found(pattern: re.Pattern[str], signs: tuple[str, ...], text: str, lowered: str) -> bool:
     """Whether `pattern` is in `text`; one of `signs` stands in every lower-case text it is in."""
-    return any(sign in lowered for sign in signs) and pattern.search(text) is not None
+    for sign in signs:  # a generator costs as much as the search
+        if sign in lowered:
+            return pattern.search(text) is not None
+    return False
 
 
 def lowered(text: str) -> str:

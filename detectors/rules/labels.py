@@ -168,8 +168,13 @@ def _visible(facts: Facts, rule: config.OpportunityRule) -> bool:
         seen = True
     if rule.needs == "target" or not seen:
         return seen
-    reads = [before for before in facts.history if before.act in READS]
-    return not reads or any(_readable(before) for before in reads)
+    reads = False
+    for before in facts.history:
+        if before.act in READS:
+            if _readable(before):
+                return True
+            reads = True
+    return not reads
 
 
 def _readable(facts: Facts) -> bool:

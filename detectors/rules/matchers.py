@@ -144,9 +144,14 @@ def _command_test(given: config.CommandCondition, sets: Sets) -> Callable[[Comma
         parts.append(lambda item: program(item.program))
     if (invoked := test(given.invoked, sets)) is not None:
         parts.append(lambda item: invoked(item.invoked))
-    subs = [[test([word], sets) for word in text.split()] for text in expand(given.sub, sets)]
+    texts = [text.split() for text in expand(given.sub, sets)]
+    subs = [[test([word], sets) for word in text] for text in texts]
     if subs:
-        parts.append(lambda item: any(_begins(words, item.words) for words in subs))
+        first = test([text[0] for text in texts if text], sets) if all(texts) else None
+        if first is not None:
+            parts.append(lambda item: bool(item.words) and first(item.words[0]))
+        if first is None or any(len(text) > 1 for text in texts):
+            parts.append(lambda item: any(_begins(words, item.words) for words in subs))
     if (flags := test(given.flags, sets)) is not None:
         parts.append(lambda item: any(map(flags, item.flags)))
     if given.all_flags:
