@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from benchmarks.scripted_agents import Agent, payloads
 from detectors import artefact
@@ -229,7 +229,7 @@ def foreign(folder: Path, other: Path) -> None:
 
 
 def not_a_number(folder: Path, other: Path) -> None:
-    tensors = load_file(folder / artefact.WEIGHTS)
+    tensors = load((folder / artefact.WEIGHTS).read_bytes())
     tensors["bias"] = np.full_like(tensors["bias"], np.nan)
     (folder / artefact.WEIGHTS).write_bytes(save(tensors))
 
