@@ -181,8 +181,8 @@ def _command_test(given: config.CommandCondition, sets: Sets) -> Callable[[Comma
         parts.append(lambda item: item.ignored_failure is given.ignored_failure)
     if given.substituted is not None:
         parts.append(lambda item: item.substituted is given.substituted)
-    for names, texts in given.option.items():
-        if (value := test(texts, sets)) is not None:
+    for names, allowed in given.option.items():
+        if (value := test(allowed, sets)) is not None:
             parts.append(_option_test(frozenset(names.split("|")), value))
     if len(parts) == 1:
         return parts[0]
