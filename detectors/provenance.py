@@ -122,8 +122,9 @@ class Orders:
     def read(self, call: Call) -> None:
         """Take in the values the call used and its result."""
         text = plain(call.result)
-        if not self.seen:
-            self.seen = MARKER.sub("", text).strip(_PUNCTUATION) != ""
+        if not self.seen and call.result is not None:
+            # a result that says nothing was seen too: many commands are silent when all is well
+            self.seen = not text or MARKER.sub("", text).strip(_PUNCTUATION) != ""
         orders = orders_in(text)
         if not orders and not self._ordered:
             self._quiet.append(call)
