@@ -1,6 +1,6 @@
 """Held-out likelihood and calibration of every rung of the hazard ladder, per source.
 
-    python benchmarks/hazard.py FOLDER [--limit 3000] [--only agentdojo,tau2] [--json]
+    python benchmarks/hazard.py FOLDER [--limit 3000] [--only agentdojo,tau2] [--fit 10000] [--json]
 
 FOLDER is laid out as ../shared/trajectories. Every rung is cross-fitted in four folds on the same
 trajectories; the marginal rate and the table by context stand beside the learned rungs. `gain`:
@@ -8,6 +8,10 @@ mean log-likelihood of an opportunity above the marginal rate, in thousandths of
 standard error over trajectories, in streams with at least 10 events. `O/E`: observed over expected;
 `bins`: smallest and largest O/E among tenths of the hazard with at least 20 expected events;
 `streams`: the same among streams (categories, and orders obeyed) with at least 100 events.
+
+With `--fit N` only the CPU seconds (`process_time`, all threads) of a fit of N trajectories of all
+sources are printed: as `baseline fit` does it, and with the sequence model cross-fitted whatever
+its trial says.
 """
 
 import argparse
@@ -103,15 +107,37 @@ def added(rows: list[Row]) -> str:
     return f"the sequence model adds {more:+.2f} thousandths of a nat an opportunity"
 
 
+def cost(folder: Folder, pack: RulePack, count: int) -> None:
+    """Print what a fit of `count` trajectories costs."""
+    trajectories = folder.select("true")[:count]
+    started = time.process_time()
+    encoded = [encode(each, pack.label(each.calls, each.request)) for each in trajectories]
+    print(
+        f"{len(trajectories)} trajectories, {sum(len(each.calls) for each in trajectories)} calls:"
+        f" labels and features {time.process_time() - started:.1f} s CPU"
+    )
+    for what, settings in (
+        ("fit", TrainSettings()),
+        ("fit with the sequence model", TrainSettings(recurrent_trial=False)),
+    ):
+        started = time.process_time()
+        frozen = fit(encoded, settings, lambda what, share: None).hazard.rung
+        print(f"{what}: {time.process_time() - started:.1f} s CPU, {frozen} frozen", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--limit", type=int, default=3000, help="trajectories a source, by hash")
     parser.add_argument("--only", default="", help="comma-separated sources")
+    parser.add_argument("--fit", type=int, default=0, help="only what a fit of so many costs")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     only = {part.strip() for part in options.only.split(",") if part.strip()}
     folder, pack = Folder(options.folder), RulePack.load()
+    if options.fit:
+        cost(folder, pack, options.fit)
+        return 0
     settings = TrainSettings(recurrent_from=0, recurrent_trial=False)
     every: list[Row] = []
     if not options.json:

@@ -11,7 +11,7 @@ import hashlib
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -28,17 +28,16 @@ from contracts.trajectory import Call, Trajectory
 from detectors import artefact
 from detectors.features import ORDERS, STREAM_CATEGORY, STREAMS, TRACKS, Encoded, encode, role_of
 from detectors.hazard import RUNGS, TENSORS, Floats, Hazard
+from detectors.roles import widened
 from detectors.sequential import MOST_CONTEXTS, NO_CONTEXT, Opportunities, Settings
 from detectors.taint import targets
-from detectors.upper_hazard import CONTEXTS_FROM, Calibration, calibrate, ceiling
+from detectors.upper_hazard import Calibration, calibrate, ceiling
 
 if TYPE_CHECKING:  # torch takes seconds and hundreds of megabytes; only a fit needs it
     from detectors.train import TrainSettings
 
 FEWEST: Final = 4
 """Trajectories below which nothing can be cross-fitted."""
-ROLE_FACTOR: Final = 4.0
-"""How far the rate in one role may stand above the overall bound while too few events tell."""
 _DIGESTED: Final = ("trajectory_ids", "targets", "tools")
 """Tensors of digests."""
 _CATEGORY: Final = np.asarray(STREAM_CATEGORY, np.int64)
@@ -329,29 +328,6 @@ def _roles(encoded: Sequence[Encoded]) -> dict[str, int]:
     common = Counter(each.role for each in encoded)
     ranked = sorted(common, key=lambda role: (-common[role], role))
     return {role: min(number, MOST_CONTEXTS - 1) for number, role in enumerate(ranked)}
-
-
-def widened(calibration: Calibration, delta: float) -> Calibration:
-    """The calibration with bounds of context cells that borrow only what events support.
-
-    Whether roles share one ratio of observed to expected cannot be told from a handful of events,
-    so the overall ratio counts as a tenth of the events seen (ten events a cell tell a factor of
-    two): chi2_{1-delta}(2(s + O_c + 1)) / (2 (s / ratio + E_c)) with s = O / 10; with no events at
-    all each role has Garwood's (1936) bound of its own exposure. Never below the bound that stands,
-    and never above `ROLE_FACTOR` times the overall one: an agent in one of its roles is assumed to
-    act at most so many times as often as over all of them, unless events say otherwise.
-    """
-    from scipy.special import gammaincinv
-
-    context = slice(CONTEXTS_FROM, calibration.cells)
-    spread = calibration.overdispersion[:, None]
-    observed, expected = calibration.observed / spread, calibration.expected / spread
-    borrowed = observed[:, :1] / 10
-    exposure = borrowed / np.maximum(calibration.ratio[:, None], 1e-9) + expected[:, context]
-    bound = gammaincinv(borrowed + observed[:, context] + 1, 1 - delta) / np.maximum(exposure, 1e-9)
-    upper = calibration.upper.copy()
-    upper[:, context] = np.maximum(upper[:, context], np.minimum(bound, ROLE_FACTOR * upper[:, :1]))
-    return replace(calibration, upper=upper)
 
 
 def _clusters(encoded: Sequence[Encoded], named: Mapping[str, str]) -> list[int] | None:

@@ -11,9 +11,10 @@ from contracts.errors import BaselineError
 from contracts.labels import CATEGORY_IDS, Labels
 from contracts.ports import Labelled, Labeller
 from contracts.trajectory import Subject, Trajectory
-from detectors.baseline import ROLE_FACTOR, FitSettings, Reference, fit_baseline, widened
+from detectors.baseline import FitSettings, Reference, fit_baseline
 from detectors.bench import DetectorBench
 from detectors.features import encode
+from detectors.roles import widened
 from detectors.sequential import NO_CONTEXT, Opportunities, Settings
 from detectors.upper_hazard import CONTEXTS_FROM, calibrate
 
@@ -138,17 +139,46 @@ def test_the_folds_hazards_are_calibrated_on_held_out_data(make: Make, freeze: F
     assert 0.9 <= ratio <= 1.1
 
 
-def test_roles_without_events_keep_the_bound_of_their_own_exposure() -> None:
-    def role(number: int, count: int, taken: int) -> list[Opportunities]:
-        flags = [True] * taken + [False] * (count - taken)
-        return [Opportunities.of([0], [0.01], [flag], cell=[number]) for flag in flags]
+def _role(number: int, count: int, taken: int) -> list[Opportunities]:
+    flags = [True] * taken + [False] * (count - taken)
+    return [Opportunities.of([0], [0.01], [flag], cell=[number]) for flag in flags]
 
-    few = calibrate(role(0, 60, 0) + role(1, 30, 0), 2, Settings())
-    wide = widened(few, 0.05)
-    # Garwood: 0 events in an exposure of 0.3 expected ones, upper 95 % = 3.0 / 0.3
-    assert wide.upper[0, CONTEXTS_FROM + 1] == pytest.approx(2.9957 / 0.3, rel=1e-3)
-    uneven = widened(calibrate(role(0, 900, 0) + role(1, 30, 0), 2, Settings()), 0.05)
-    assert uneven.upper[0, CONTEXTS_FROM + 1] == pytest.approx(ROLE_FACTOR * uneven.upper[0, 0])
-    many = calibrate(role(0, 900, 90) + role(1, 300, 30), 2, Settings())
-    assert np.all(widened(many, 0.05).upper >= many.upper)
-    assert widened(many, 0.05).upper[0, CONTEXTS_FROM + 1] < 1.3 * many.upper[0, 0]
+
+def test_how_far_a_role_is_trusted_depends_on_what_the_roles_tell() -> None:
+    def factor(*roles: tuple[int, int]) -> float:
+        """The last role's bound over the overall one."""
+        every = [
+            each
+            for number, (count, taken) in enumerate(roles)
+            for each in _role(number, count, taken)
+        ]
+        before = calibrate(every, len(roles), Settings())
+        after = widened(before, 0.05)
+        assert np.all(after.upper >= before.upper)
+        return float(after.upper[0, CONTEXTS_FROM + len(roles) - 1] / after.upper[0, 0])
+
+    unknown = factor((900, 9), (30, 0))
+    alike = factor(*[(3_000, 30)] * 6, (3_000, 30))
+    stranger = factor(*[(3_000, 30)] * 6, (30, 0))
+    differing = factor((3_000, 3), (3_000, 90), (3_000, 10), (3_000, 60), (30, 0))
+    assert 1.5 < unknown < 6
+    assert alike < 1.4
+    assert alike <= stranger < differing
+    assert factor((900, 9)) == 1.0
+
+
+@pytest.mark.parametrize("spread", [0.3, 0.8])
+def test_the_bound_holds_for_a_new_role_as_often_as_it_says(spread: float) -> None:
+    rng = np.random.default_rng(5)
+    held = []
+    for _ in range(200):
+        factors = rng.gamma(1 / spread**2, spread**2, 6)
+        counts = [400] * 5 + [20]
+        every = [
+            each
+            for number, (count, g) in enumerate(zip(counts, factors, strict=True))
+            for each in _role(number, count, int(rng.binomial(count, min(1.0, 0.01 * g))))
+        ]
+        bound = widened(calibrate(every, 6, Settings()), 0.05).upper[0, CONTEXTS_FROM + 5]
+        held.append(bool(bound >= factors[5]))
+    assert np.mean(held) >= 0.95
