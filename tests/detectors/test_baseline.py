@@ -170,9 +170,9 @@ def test_how_far_a_role_is_trusted_depends_on_what_the_roles_tell() -> None:
 @pytest.mark.parametrize("spread", [0.3, 0.8])
 def test_the_bound_holds_for_a_new_role_as_often_as_it_says(spread: float) -> None:
     rng = np.random.default_rng(5)
-    held = []
+    held: list[bool] = []
     for _ in range(200):
-        factors = rng.gamma(1 / spread**2, spread**2, 6)
+        factors: list[float] = rng.gamma(1 / spread**2, spread**2, 6).tolist()
         counts = [400] * 5 + [20]
         every = [
             each
