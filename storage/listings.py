@@ -12,7 +12,7 @@ from storage.rows import ALERTS, EVIDENCE, VERDICTS
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class TrajectorySummary:
     """A row of the view `trajectories`. `categories`: ids of those with an action, sorted."""
 
     trajectory_id: str
@@ -115,7 +115,7 @@ def summaries(
     until_ns: int | None,
     limit: int,
     offset: int,
-) -> Sequence[Summary]:
+) -> Sequence[TrajectorySummary]:
     """Trajectories, those that started last first. `equal`: column to the value it must have."""
     conditions = ["true"]
     values: list[object] = []
@@ -139,18 +139,18 @@ def summaries(
         "ORDER BY started_at DESC, trajectory_id LIMIT ? OFFSET ?",
         [*values, limit, offset],
     ).fetchall()
-    return [Summary(*row) for row in rows]
+    return [TrajectorySummary(*row) for row in rows]
 
 
 def summaries_of(
     cursor: duckdb.DuckDBPyConnection, trajectory_ids: Sequence[str]
-) -> Sequence[Summary]:
+) -> Sequence[TrajectorySummary]:
     """Those trajectories, in the order asked for; unknown ids are left out."""
     rows = cursor.execute(
         f"SELECT {SUMMARY} FROM data.trajectories WHERE list_contains(?, trajectory_id)",
         [list(trajectory_ids)],
     ).fetchall()
-    found = {row[0]: Summary(*row) for row in rows}
+    found = {row[0]: TrajectorySummary(*row) for row in rows}
     return [found[each] for each in trajectory_ids if each in found]
 
 

@@ -20,7 +20,6 @@ from storage.store import Store
 from telltale import references
 from telltale.api.ports import Change, Contribution, Explanation
 from telltale.config import Settings
-from telltale.summaries import summary
 
 CURVE = 2_000
 """Points of the evidence curve, the newest ones."""
@@ -73,12 +72,9 @@ class Explainer:
             onset_ns=self._onset_ns(curve, onset),
             onset_interval=_onset_interval(curve, verdict),
             contributions=self._contributions(alert, info),
-            trajectories=[
-                summary(each)
-                for each in self._store.fetch(
-                    partial(listings.summaries_of, trajectory_ids=alert.trajectory_ids)
-                )
-            ],
+            trajectories=self._store.fetch(
+                partial(listings.summaries_of, trajectory_ids=alert.trajectory_ids)
+            ),
             lineage=self._store.lineage(alert.subject.model),
             changes=self._changes(curve, onset),
         )

@@ -11,6 +11,7 @@ from contracts.verdict import Alert, Verdict
 from detectors.toolmap import ToolMap
 from storage import listings
 from storage.config import QueryLimits
+from storage.listings import TrajectorySummary
 from storage.store import Store
 from telltale.api.ports import (
     Explanation,
@@ -19,11 +20,9 @@ from telltale.api.ports import (
     SubjectSummary,
     TrajectoryDetail,
     TrajectoryFilter,
-    TrajectorySummary,
 )
 from telltale.doctor import Observations, examine
 from telltale.explain import Explainer
-from telltale.summaries import summary
 
 UNREADABLE = ("absent", "redacted", "invalid")
 """States of arguments in which nothing of them can be judged."""
@@ -67,7 +66,7 @@ class Reads:
             for name in ("environment", "agent", "agent_version", "model", "state")
             if (value := str(getattr(asked, name)))
         }
-        found = self._store.fetch(
+        return self._store.fetch(
             partial(
                 listings.summaries,
                 equal=equal,
@@ -79,7 +78,6 @@ class Reads:
                 offset=asked.offset,
             )
         )
-        return [summary(each) for each in found]
 
     def trajectory(self, trajectory_id: str) -> TrajectoryDetail | None:
         trajectory = self._store.fetch(partial(listings.trajectory, trajectory_id=trajectory_id))

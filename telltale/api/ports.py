@@ -11,6 +11,7 @@ from contracts.labels import Labels, Stage
 from contracts.span import Value
 from contracts.trajectory import Subject, Trajectory
 from contracts.verdict import Alert, Evidence, Verdict
+from storage.listings import TrajectorySummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +37,6 @@ class TrajectoryFilter:
     until_ns: int | None = None
     limit: int = 100
     offset: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TrajectorySummary:
-    """A row of the view `trajectories`. `categories`: ids of those with an action, sorted."""
-
-    trajectory_id: str
-    environment: str
-    agent: str
-    agent_version: str
-    model: str
-    started_ns: int
-    ended_ns: int
-    state: str
-    calls: int
-    errors: int
-    denied: int
-    categories: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

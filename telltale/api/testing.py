@@ -15,6 +15,7 @@ from contracts.span import Value
 from contracts.testing import call
 from contracts.trajectory import Subject, Trajectory
 from contracts.verdict import Alert, Evidence, Verdict, VerdictState
+from storage.listings import TrajectorySummary
 from telltale.api.ports import (
     Change,
     Contribution,
@@ -24,7 +25,6 @@ from telltale.api.ports import (
     SubjectSummary,
     TrajectoryDetail,
     TrajectoryFilter,
-    TrajectorySummary,
 )
 
 START_NS = 1_767_225_600_000_000_000
