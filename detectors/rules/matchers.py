@@ -144,13 +144,13 @@ def _command_test(given: config.CommandCondition, sets: Sets) -> Callable[[Comma
         parts.append(lambda item: program(item.program))
     if (invoked := test(given.invoked, sets)) is not None:
         parts.append(lambda item: invoked(item.invoked))
-    texts = [text.split() for text in expand(given.sub, sets)]
-    subs = [[test([word], sets) for word in text] for text in texts]
+    named_subs = [text.split() for text in expand(given.sub, sets)]
+    subs = [[test([word], sets) for word in words] for words in named_subs]
     if subs:
-        first = test([text[0] for text in texts if text], sets) if all(texts) else None
+        first = test([words[0] for words in named_subs], sets) if all(named_subs) else None
         if first is not None:
             parts.append(lambda item: bool(item.words) and first(item.words[0]))
-        if first is None or any(len(text) > 1 for text in texts):
+        if first is None or any(len(words) > 1 for words in named_subs):
             parts.append(lambda item: any(_begins(words, item.words) for words in subs))
     if (flags := test(given.flags, sets)) is not None:
         parts.append(lambda item: any(map(flags, item.flags)))
