@@ -10,11 +10,10 @@ log scale); Lawless 1987 (Poisson counts with Gamma effects are negative binomia
 """
 
 from dataclasses import replace
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 
-from detectors.sequential import Floats
 from detectors.upper_hazard import ALL, CONTEXTS_FROM, Calibration
 
 SPREAD: Final = 1.0
@@ -47,7 +46,7 @@ def widened(calibration: Calibration, delta: float) -> Calibration:
     low, high = np.zeros(mean.shape), np.full(mean.shape, 1e3)
     for _ in range(50):
         middle = (low + high) / 2
-        below = cast(Floats, gammainc(shape + o, middle[:, :, None] * (shape + m)))
+        below = gammainc(shape + o, middle[:, :, None] * (shape + m))
         short = (below * weight[:, None, :]).sum(axis=2) < 1 - delta
         low, high = np.where(short, middle, low), np.where(short, high, middle)
     overall = calibration.upper[:, ALL, None]
