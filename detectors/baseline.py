@@ -25,7 +25,7 @@ from contracts.errors import BaselineError
 from contracts.labels import CATEGORY_IDS
 from contracts.ports import Labeller
 from contracts.trajectory import Call, Trajectory
-from detectors import artefact
+from detectors import allowance, artefact, shape
 from detectors.features import ORDERS, STREAM_CATEGORY, STREAMS, TRACKS, Encoded, encode, role_of
 from detectors.hazard import RUNGS, TENSORS, Floats, Hazard
 from detectors.roles import widened
@@ -42,6 +42,9 @@ _DIGESTED: Final = ("trajectory_ids", "targets", "tools")
 """Tensors of digests."""
 _CATEGORY: Final = np.asarray(STREAM_CATEGORY, np.int64)
 Progress = Callable[[str, float], None]
+_SHAPES: Final = "shapes"
+_SEED: Final = 0
+"""Of the draws that are frozen: the same trajectories give the same artefact."""
 Digests = npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.int64]
 
@@ -70,7 +73,8 @@ class Reference:
     """A loaded baseline. `hazard`: None for a declared one. `calibrations`: one per track.
 
     `roles`: context id per role; those past the twelfth share the last id. `tools`: digests of the
-    names of the tools that were called in it.
+    names of the tools that were called in it. `shapes`: vectors of trajectories drawn from it
+    (`shape.sample`).
     """
 
     info: BaselineInfo
@@ -80,6 +84,7 @@ class Reference:
     trajectory_ids: Digests
     known_targets: Digests
     tools: frozenset[int]
+    shapes: Floats
     document: Mapping[str, Any]
 
     @classmethod
@@ -100,6 +105,7 @@ class Reference:
             roles = {str(role): int(number) for role, number in document["roles"].items()}
             rung = str(document["rung"])
             ids, known, tools = (tensors[name] for name in _DIGESTED)
+            shapes = tensors[_SHAPES].astype(np.float64).reshape(-1, shape.FEATURES)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BaselineError(f"{artefact.DOCUMENT} is not a baseline's: {error}") from error
         if any(each.dtype != np.uint64 or each.ndim != 1 for each in (ids, known, tools)):
@@ -112,7 +118,7 @@ class Reference:
             hazard = Hazard(rung, parts)
         return cls(
             read.info(active_for), hazard, calibrations, roles, ids, known,
-            frozenset(tools.tolist()), document,
+            frozenset(tools.tolist()), shapes, document,
         )  # fmt: skip
 
     @property
@@ -121,7 +127,7 @@ class Reference:
         return cast("Mapping[str, float]", self.document.get("ceilings", {}))
 
     def opportunities(self, encoded: Encoded, from_step: int = 0) -> tuple[Opportunities, ...]:
-        """What one trajectory adds from `from_step` on, per track."""
+        """What one trajectory adds from `from_step` on, per track; what came before is consumed."""
         return self.many([encoded], [from_step])[0]
 
     def many(
@@ -134,7 +140,7 @@ class Reference:
             hazards = self.hazard.many(encoded)
         none = 0 if self.hazard is None else NO_CONTEXT
         return [
-            _tracks(each, hazard, self.roles.get(each.role, none), each.step >= start)
+            _tracks(each, hazard, self.roles.get(each.role, none), start)
             for each, hazard, start in zip(encoded, hazards, from_steps, strict=True)
         ]
 
@@ -217,7 +223,7 @@ def fit_baseline(
     roles = _roles(encoded)
     contexts = min(len(set(roles.values())), MOST_CONTEXTS)
     crossed = [
-        _tracks(each, hazard, roles[each.role], np.ones(len(each), np.bool_))
+        _tracks(each, hazard, roles[each.role])
         for each, hazard in zip(encoded, fitted.crossfitted, strict=True)
     ]
     clusters = _clusters(encoded, settings.clusters)
@@ -229,6 +235,7 @@ def fit_baseline(
         for number in range(len(TRACKS))
     ]
     ids = [each.trajectory_id for each in encoded]
+    rng = np.random.default_rng(_SEED)
     document = {
         "rung": fitted.hazard.rung,
         "likelihood": fitted.likelihood,
@@ -236,6 +243,7 @@ def fit_baseline(
         "roles": roles,
         "calibration": {t: c.to_json() for t, c in zip(TRACKS, calibrations, strict=True)},
         "reliability": _reliability(encoded, fitted.crossfitted),
+        allowance.KEY: allowance.allowances(settings.tests, calibrations, crossed, rng),
         "arguments_coverage": 1.0 - float(np.mean([each.blind for each in encoded])),
         "target_key": hashlib.sha256(b"telltale targets\n" + settings.target_key).hexdigest()[:16],
         "ceilings": {},
@@ -245,6 +253,7 @@ def fit_baseline(
         "trajectory_ids": np.unique(_digests(ids, b"")),
         "targets": np.unique(_digests(sorted(known), settings.target_key)),
         "tools": np.unique(_digests(sorted(tools), b"")),
+        _SHAPES: shape.sample(encoded, rng),
     }
     manifest = _manifest(name, kind, where, settings, ids, calls, sorted(subjects))
     saved = artefact.save(settings.parent, manifest, document, tensors)
@@ -265,9 +274,12 @@ def _declare(name: str, where: str, settings: FitSettings) -> tuple[Path, Baseli
         "calibration": {"acts": ceiling(limits).to_json(), "orders": ceiling({}).to_json()},
         "ceilings": dict(settings.ceilings),
     }
-    none = np.zeros(0, np.uint64)
+    tensors = {
+        **dict.fromkeys(_DIGESTED, np.zeros(0, np.uint64)),
+        _SHAPES: np.zeros((0, shape.FEATURES)),
+    }
     manifest = _manifest(name, "declared", where, settings, [], 0, [])
-    saved = artefact.save(settings.parent, manifest, document, dict.fromkeys(_DIGESTED, none))
+    saved = artefact.save(settings.parent, manifest, document, tensors)
     return saved.folder, saved.info()
 
 
@@ -299,7 +311,7 @@ def _manifest(
 
 
 def _opportunities(
-    encoded: Encoded, hazard: Floats, cell: int, rows: npt.NDArray[np.bool_]
+    encoded: Encoded, hazard: Floats, cell: int, rows: npt.NDArray[np.bool_], from_step: int
 ) -> Opportunities:
     count = int(rows.sum())
     return Opportunities(
@@ -310,16 +322,18 @@ def _opportunities(
         after_error=encoded.after_error[rows],
         first=encoded.first[rows],
         visible=encoded.visible[rows],
+        again=from_step > 0,
+        consumed=int((encoded.step[rows] < from_step).sum()),
     )
 
 
 def _tracks(
-    encoded: Encoded, hazard: Floats, cell: int, rows: npt.NDArray[np.bool_]
+    encoded: Encoded, hazard: Floats, cell: int, from_step: int = 0
 ) -> tuple[Opportunities, ...]:
     acts = encoded.stream < ORDERS
     return (
-        _opportunities(encoded, hazard, cell, rows & acts),
-        _opportunities(encoded, hazard, cell, rows & ~acts),
+        _opportunities(encoded, hazard, cell, acts, from_step),
+        _opportunities(encoded, hazard, cell, ~acts, from_step),
     )
 
 
