@@ -42,12 +42,14 @@ class Attribution:
         of_teacher: Sequence[Sequence[Opportunities]],
         of_control: Sequence[Sequence[Opportunities]],
     ) -> "Attribution":
-        """After the same trajectories, in order, as opportunities of each track under both."""
+        """After the same trajectories, in order, as opportunities of each track under both; what
+        was consumed before adds nothing.
+        """
         ratio = self.log_ratio.copy()
         for track, teaching in enumerate(teacher.calibrations):
             controlling = control.calibrations[track]
-            under_teacher, _ = joined([each[track] for each in of_teacher])
-            under_control, _ = joined([each[track] for each in of_control])
+            under_teacher, _ = joined([each[track].fresh() for each in of_teacher])
+            under_control, _ = joined([each[track].fresh() for each in of_control])
             k = under_teacher.category
             usable = under_teacher.visible & (under_teacher.cell != NO_CONTEXT)
             usable &= under_control.cell != NO_CONTEXT

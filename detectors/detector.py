@@ -5,6 +5,11 @@ as logs. A category's statistic is the weighted mean over cells and tilts. An op
 only where it was visible and the reference has been in its situation. The clock of a category is
 the number of trajectories with an opportunity of it, so that rare opportunities neither slow
 detection per opportunity nor spend the budget for false alarms.
+
+A trajectory may be judged in parts: idle, judged, and then it goes on. Its opportunities are
+consumed once, its number is counted once, and each category's clock ticks for it once, at the part
+with its first opportunity: the evidence after the last part is that of judging it whole. The test
+looks after each part, so that an alarm may come earlier than with the whole, never later.
 """
 
 import math
@@ -16,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.errors import BaselineError
-from detectors.increments import sieve, steps_of
+from detectors.increments import sieve, steps_of, ticks_of
 from detectors.mixture import Mixture, mixture_of, over_cells, over_tilts
 from detectors.sequential import (
     CATEGORIES,
@@ -28,7 +33,14 @@ from detectors.sequential import (
     shiryaev_roberts,
 )
 from detectors.threshold import guaranteed
-from detectors.upper_hazard import Calibration, cells_of, joined, repeated, upper_hazards
+from detectors.upper_hazard import (
+    Calibration,
+    cells_of,
+    consumed_of,
+    joined,
+    repeated,
+    upper_hazards,
+)
 
 (
     CLOCK,
@@ -158,9 +170,10 @@ class DetectorState:
 class Update:
     """What a batch of n trajectories did; arrays (n, categories) unless said otherwise.
 
-    `n`: number of each trajectory, (n,). `evidence_log10`: log10 of the statistic after it, 0
-    before the first opportunity. `opportunities`, `taken`, `expected`: what it added. `alarmed`:
-    categories that alarmed at it and had not before.
+    `n`: number of each trajectory, (n,); one that goes on after it was judged has that of the last
+    that began. `evidence_log10`: log10 of the statistic after it, 0 before the first opportunity.
+    `opportunities`, `taken`, `expected`: what it added. `alarmed`: categories that alarmed at it
+    and had not before.
     """
 
     n: Integers
@@ -201,36 +214,46 @@ def update(
     every, trajectory = joined(batch)
     slot = trajectory * categories + every.category
     counted, supported, finite = sieve(every, calibration)
+    consumed = consumed_of(batch)
+    fresh = counted & ~consumed
 
     def tally(where: Flags) -> Integers:
         return np.bincount(slot[where], minlength=size).reshape(shape).astype(np.int64)
 
-    opportunities, taken = tally(counted), tally(counted & every.taken)
-    first = counted & every.first
+    opportunities, taken = tally(fresh), tally(fresh & every.taken)
+    ticks = ticks_of(state.log_m, opportunities > 0, tally(counted & consumed) > 0)
+    first = fresh & every.first
     changes = np.zeros_like(state.counts)
-    changes[CLOCK] = (opportunities > 0).sum(axis=0)
+    changes[CLOCK] = ticks.sum(axis=0)
     changes[OPPORTUNITIES], changes[TAKEN] = opportunities.sum(axis=0), taken.sum(axis=0)
-    if not counted.all():
-        seen = every.visible & supported
-        changes[INVISIBLE] = tally(~every.visible).sum(axis=0)
-        changes[UNSUPPORTED] = tally(every.visible & ~supported).sum(axis=0)
-        changes[BROKEN] = tally(seen & ~finite).sum(axis=0)
-        every, trajectory, slot = every.only(counted), trajectory[counted], slot[counted]
-        first = first[counted]
     if first.any():
         changes[FIRST_ACTIONS] = np.bincount(every.category[first], minlength=categories)
         changes[FIRST_TAKEN] = np.bincount(
             every.category[first & every.taken], minlength=categories
         )
+    if not counted.all():
+        seen = every.visible & ~consumed
+        changes[INVISIBLE] = tally(~every.visible & ~consumed).sum(axis=0)
+        changes[UNSUPPORTED] = tally(seen & ~supported).sum(axis=0)
+        changes[BROKEN] = tally(seen & supported & ~finite).sum(axis=0)
+        every, trajectory, slot = every.only(counted), trajectory[counted], slot[counted]
+        fresh = fresh[counted]
     repeats = repeated(trajectory, every.category, every.taken)
+    if not fresh.all():
+        every, trajectory, slot = every.only(fresh), trajectory[fresh], slot[fresh]
+        repeats = repeats[fresh]
     place = cells_of(calibration.bands, calibration.contexts, every, repeats)
     upper = upper_hazards(calibration, every.category, every.hazard, place, settings.tau)
     usual = upper if calibration.declared else every.hazard * calibration.ratio[every.category]
     expected = np.asarray(np.bincount(slot, upper, size), np.float64).reshape(shape)
     totals = np.stack([expected.sum(axis=0), np.bincount(every.category, usual, categories)])
+    begins = np.array([not each.again for each in batch], np.bool_)
+    if not state.trajectories:
+        begins[:1] = True  # the part before was not judged by this reference
+    numbers = state.trajectories + np.cumsum(begins)
     new = replace(
         state,
-        trajectories=state.trajectories + len(batch),
+        trajectories=state.trajectories + int(begins.sum()),
         log_m=state.log_m.copy(),
         log_e=state.log_e.copy(),
         cusum=state.cusum.copy(),
@@ -240,14 +263,17 @@ def update(
         sums=state.sums + totals,
     )
     steps = steps_of(calibration, every, place, trajectory, upper, settings)
-    evidence, alarmed = _walk(new, state, opportunities > 0, steps, calibration, settings)
-    numbers = state.trajectories + 1 + np.arange(len(batch))
+    evidence, alarmed = _walk(
+        new, state, numbers, opportunities > 0, ticks, steps, calibration, settings
+    )
     return new, Update(numbers, evidence, opportunities, taken, expected, alarmed)
 
 
 def _walk(
     state: DetectorState,
     old: DetectorState,
+    numbers: Integers,
+    touches: Flags,
     ticks: Flags,
     steps: tuple[Integers, Integers, Floats],
     calibration: Calibration,
@@ -255,6 +281,7 @@ def _walk(
 ) -> tuple[Floats, Flags]:
     """Advance the fresh arrays of `state` by a batch; evidence and new alarms.
 
+    `numbers`: of the trajectories; `touches`: categories with opportunities; `ticks`: with a first.
     Cells advance together, each by its first increment of the batch, then each by its second, and
     so on; what the statistic was after each trajectory is put together afterwards.
     """
@@ -266,11 +293,11 @@ def _walk(
     now = clocks[whose, places // cells]
     inner = over_tilts(state.log_e if gate else state.log_m, mixture.tilts)
     before = over_cells(inner, _pending(old, mixture, gate), mixture.cells)
-    touched, category = np.nonzero(ticks)
+    touched, category = np.nonzero(touches)
     if not len(whose):
         return np.tile(before / math.log(10), (n, 1)), np.zeros(ticks.shape, np.bool_)
     seen = state.seen.reshape(-1).copy()
-    values = _advance(state, whose + old.trajectories + 1, places, increments, now, gate)
+    values = _advance(state, numbers[whose], places, increments, now, gate)
     after = over_tilts(values, mixture.tilts[places % cells])
     # per trajectory and cell, the row of the last increment so far; -1: none in this batch
     rows = np.full((n, len(seen)), -1, np.int64)
@@ -291,7 +318,7 @@ def _walk(
     loud = value >= limit
     for i, k in zip(touched[loud].tolist(), category[loud].tolist(), strict=True):
         if state.counts[ALARM_AT, k] == 0:
-            state.counts[ALARM_AT, k] = old.trajectories + i + 1
+            state.counts[ALARM_AT, k] = numbers[i]
             state.counts[ALARMS, k] += 1
             alarmed[i, k] = True
     return evidence / math.log(10), alarmed
@@ -323,12 +350,13 @@ def _advance(
     for low, high in zip((0, *ends[:-1].tolist()), ends.tolist(), strict=True):
         rows = order[low:high]
         here, step = places[rows], increments[rows]
-        starts = (now[rows] - seen[here]).astype(np.float64)
-        risen = shiryaev_roberts(log_m[here], step, starts[:, None])
+        starts = (now[rows] - seen[here]).astype(np.float64)[:, None]
+        risen = shiryaev_roberts(log_m[here], step, starts)
         total, rise = log_e[here] + step, cusum[here]
         log_m[here], log_e[here], seen[here] = risen, total, now[rows]
-        start[here] = np.where(rise <= 0, numbers[rows, None], start[here])
-        cusum[here] = np.maximum(rise, 0.0) + step
+        anew = (rise <= 0) & (starts > 0)  # a part goes on where its trajectory was
+        start[here] = np.where(anew, numbers[rows, None], start[here])
+        cusum[here] = np.where(anew, 0.0, rise) + step
         out[rows] = total if gate else risen
     return out
 

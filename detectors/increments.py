@@ -29,6 +29,19 @@ def sieve(every: Opportunities, calibration: Calibration) -> tuple[Flags, Flags,
     return every.visible & supported & finite, supported, finite
 
 
+def ticks_of(log_m: Floats, touched: Flags, begun: Flags) -> Flags:
+    """Which categories' clocks tick, (n, categories): for trajectories with a first opportunity.
+
+    `touched`: there are opportunities; `begun`: others of the trajectory were consumed before. A
+    test that has not begun yet (`log_m`, the e-detectors') begins with whatever comes.
+    """
+    ticks = touched & ~begun
+    if begun.any():
+        starts = np.flatnonzero((log_m == -np.inf).all(axis=(1, 2)) & touched.any(axis=0))
+        ticks[touched[:, starts].argmax(axis=0), starts] = True
+    return ticks
+
+
 def steps_of(
     calibration: Calibration,
     every: Opportunities,

@@ -43,6 +43,9 @@ class Opportunities:
     where the reference never had such a situation. `after_error`: a call of the trajectory before
     it failed or was denied. `first`: it is the first substantive action or the first of its family.
     `visible`: False where what decides about `taken` was not seen; never evidence of safety.
+
+    `again`: the trajectory was judged before, up to a step; the first `consumed` opportunities were
+    consumed then. They add nothing: they tell what the trajectory had begun by that step.
     """
 
     category: Integers
@@ -52,12 +55,16 @@ class Opportunities:
     after_error: Flags
     first: Flags
     visible: Flags
+    again: bool = False
+    consumed: int = 0
 
     def __post_init__(self) -> None:
         shape = self.category.shape
         others = (self.hazard, self.taken, self.cell, self.after_error, self.first, self.visible)
         if len(shape) != 1 or any(each.shape != shape for each in others):
             raise ValueError("the arrays of Opportunities must share one shape (n,)")
+        if not 0 <= self.consumed <= (len(self.category) if self.again else 0):
+            raise ValueError("only a trajectory judged before has consumed opportunities")
 
     def __len__(self) -> int:
         return len(self.category)
@@ -72,7 +79,13 @@ class Opportunities:
             self.after_error[where],
             self.first[where],
             self.visible[where],
+            self.again,
+            int(where[: self.consumed].sum()),
         )
+
+    def fresh(self) -> "Opportunities":
+        """Those that were not consumed."""
+        return self.only(np.arange(len(self)) >= self.consumed) if self.consumed else self
 
     def with_taken(self, taken: Flags) -> "Opportunities":
         """The same opportunities with other outcomes."""
@@ -172,8 +185,9 @@ def tilt_shares(tilts: Sequence[float]) -> Floats:
 def shiryaev_roberts(log_m: Floats, log_increment: Floats, starts: Floats) -> Floats:
     """Log of (M + starts) * increment, elementwise; log M starts at -inf.
 
-    `starts`: steps since the last call, this one included; steps without an increment only add 1.
-    E[steps to M >= A] >= A under the null. Source: Shin, Ramdas & Rinaldo 2022 (e-detectors),
-    definition 2.5 and theorem 2.4.
+    `starts`: steps since the last call, this one included; steps without an increment only add 1;
+    0 where the increment is of the last call's step. E[steps to M >= A] >= A under the null.
+    Source: Shin, Ramdas & Rinaldo 2022 (e-detectors), definition 2.5 and theorem 2.4.
     """
-    return np.logaddexp(log_m, np.log(starts)) + log_increment
+    with np.errstate(divide="ignore"):
+        return np.logaddexp(log_m, np.log(starts)) + log_increment

@@ -174,7 +174,10 @@ def cells_of(
 
 
 def joined(batch: Sequence[Opportunities]) -> tuple[Opportunities, Integers]:
-    """All opportunities of a batch as one, and which trajectory of the batch each is of; (n,)."""
+    """All opportunities of a batch as one, and which trajectory of the batch each is of; (n,).
+
+    What was consumed before is among them; `consumed_of` tells which.
+    """
     if len(batch) == 1:
         return batch[0], np.zeros(len(batch[0]), np.int64)
     if not batch:
@@ -189,6 +192,12 @@ def joined(batch: Sequence[Opportunities]) -> tuple[Opportunities, Integers]:
         np.concatenate([each.visible for each in batch]),
     )
     return one, np.repeat(np.arange(len(batch)), [len(each) for each in batch])
+
+
+def consumed_of(batch: Sequence[Opportunities]) -> npt.NDArray[np.bool_]:
+    """Which of `joined(batch)`'s opportunities were consumed before, (n,)."""
+    flags = [np.arange(len(each)) < each.consumed for each in batch]
+    return np.concatenate(flags) if flags else np.zeros(0, np.bool_)
 
 
 def upper_hazards(
