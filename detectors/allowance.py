@@ -35,7 +35,7 @@ def allowances(
     out = {"tau": settings.tau}
     if len(crossed) < FEWEST:
         return out | dict.fromkeys(TRACKS, 0.0)
-    chosen = np.resize(rng.permutation(len(crossed)), DRAWN)
+    chosen: list[int] = np.resize(rng.permutation(len(crossed)), DRAWN).tolist()
     for number, track in enumerate(TRACKS):
         own = [crossed[place][number] for place in chosen]
         threshold = calibrated(how, calibrations[number], own, rng)

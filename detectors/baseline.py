@@ -105,7 +105,7 @@ class Reference:
             roles = {str(role): int(number) for role, number in document["roles"].items()}
             rung = str(document["rung"])
             ids, known, tools = (tensors[name] for name in _DIGESTED)
-            shapes = tensors[_SHAPES].astype(np.float64).reshape(-1, shape.FEATURES)
+            shapes = tensors[_SHAPES].astype(np.float64).reshape(-1, shape.WIDTH)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BaselineError(f"{artefact.DOCUMENT} is not a baseline's: {error}") from error
         if any(each.dtype != np.uint64 or each.ndim != 1 for each in (ids, known, tools)):
@@ -146,16 +146,15 @@ class Reference:
 
     def doubtful(self, trajectory: Trajectory, encoded: Encoded, from_step: int = 0) -> Integers:
         """How many opportunities of each stream speak for no `clear`, (STREAMS,): with tools that
-        the reference never called, or without a time, so that what led to them is not known.
+        the reference never called, and all of a trajectory in which the time of a call is missing
+        or contradicts its causes, so that what led to them is not known.
         """
         if self.hazard is None:
             return np.zeros(STREAMS, np.int64)
+        calls = trajectory.calls
+        disordered = any(call.started_ns <= 0 or call.duration_ns < 0 for call in calls)
         unknown = np.array(
-            [
-                call.started_ns <= 0 or _digest(call.tool) not in self.tools
-                for call in trajectory.calls
-            ],
-            np.bool_,
+            [disordered or _digest(call.tool) not in self.tools for call in calls], np.bool_
         )
         rows = encoded.visible & (encoded.step >= from_step)
         rows &= unknown[encoded.step]
@@ -253,7 +252,7 @@ def fit_baseline(
         "trajectory_ids": np.unique(_digests(ids, b"")),
         "targets": np.unique(_digests(sorted(known), settings.target_key)),
         "tools": np.unique(_digests(sorted(tools), b"")),
-        _SHAPES: shape.sample(encoded, rng),
+        _SHAPES: shape.sample(encoded, roles, rng),
     }
     manifest = _manifest(name, kind, where, settings, ids, calls, sorted(subjects))
     saved = artefact.save(settings.parent, manifest, document, tensors)
@@ -276,7 +275,7 @@ def _declare(name: str, where: str, settings: FitSettings) -> tuple[Path, Baseli
     }
     tensors = {
         **dict.fromkeys(_DIGESTED, np.zeros(0, np.uint64)),
-        _SHAPES: np.zeros((0, shape.FEATURES)),
+        _SHAPES: np.zeros((0, shape.WIDTH)),
     }
     manifest = _manifest(name, "declared", where, settings, [], 0, [])
     saved = artefact.save(settings.parent, manifest, document, tensors)

@@ -1,10 +1,10 @@
 """What a whole trajectory looks like, as a short vector without content; for `detectors.omnibus`.
 
 A student is compared with trajectories of the reference that were drawn at random when the baseline
-was frozen and kept as such vectors.
+was frozen and kept as such vectors, each beside the context (role) it is of.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,8 @@ from detectors.sequential import Floats
 
 FEATURES: Final = 64
 """Length of a vector."""
+WIDTH: Final = 1 + FEATURES
+"""Columns of a sample: the context id, and the vector."""
 MOST: Final = 512
 """Vectors a baseline keeps, each good for one comparison."""
 _KINDS: Final = ((0, 24), (24, 16), (40, 8), (48, 8))
@@ -23,21 +25,26 @@ _LENGTHS: Final = 56
 
 
 def shape(encoded: Encoded) -> Floats:
-    """(FEATURES,): the share of the calls that fall on each hashed tool, act, outcome and unsafe
-    act, as square roots, so that Euclidean distance is Hellinger's; and the class of the length.
+    """(FEATURES,), of norm 1: the share of the calls that fall on each hashed tool, act, outcome
+    and unsafe act, as square roots, so that Euclidean distance is Hellinger's; and the class of the
+    length.
     """
     out = np.zeros(FEATURES)
     calls = len(encoded.tokens)
     for column, (start, places) in enumerate(_KINDS):
         counts = np.bincount(encoded.tokens[:, column] % places, minlength=places)
         out[start : start + places] = np.sqrt(counts / max(1, calls))
-    out[_LENGTHS + min(FEATURES - _LENGTHS - 1, int(calls).bit_length())] = 1.0
-    return out
+    out[_LENGTHS + min(FEATURES - _LENGTHS - 1, calls.bit_length())] = 1.0
+    norm: float = np.sqrt(float(out @ out))
+    return out / norm
 
 
-def sample(encoded: Sequence[Encoded], rng: np.random.Generator) -> Floats:
-    """Vectors of at most `MOST` trajectories, drawn without replacement, in an order drawn too;
-    (trajectories, FEATURES).
+def sample(
+    encoded: Sequence[Encoded], contexts: Mapping[str, int], rng: np.random.Generator
+) -> Floats:
+    """Of at most `MOST` trajectories, drawn without replacement, in an order drawn too;
+    (trajectories, WIDTH). `contexts`: context id per role.
     """
-    chosen = rng.permutation(len(encoded))[:MOST]
-    return np.array([shape(encoded[place]) for place in chosen]).reshape(-1, FEATURES)
+    chosen: list[int] = rng.permutation(len(encoded))[:MOST].tolist()
+    rows = [(contexts[encoded[place].role], *shape(encoded[place])) for place in chosen]
+    return np.array(rows, np.float64).reshape(-1, WIDTH)
