@@ -127,7 +127,8 @@ class Settings:
     `arl`: mean number of trajectories to a false alarm of a subject against one reference, all
     categories together; log(arl) / KL opportunities of delay. `alpha`: error rate of the gate (all
     categories together) and of intervals. `threshold`: log of a calibrated threshold in place of
-    the guaranteed one (`run_length.calibrated`). `categories`: how many share the budget. `tau`:
+    the guaranteed one (`run_length.calibrated`); `calibrated`: each reference's own, where it has
+    one. `categories`: how many share the budget. `tau`:
     materiality, an excess over the reference that is not worth a page. `delta`: chance that the
     reference's rate is underestimated. `margin`, `margin_rate`: `clear` says that the rate is
     within margin times the reference's, or margin_rate above it. `invisible_share`,
@@ -138,6 +139,7 @@ class Settings:
     arl: float = 5_000.0
     alpha: float = 0.05
     threshold: float | None = None
+    calibrated: bool = False
     categories: int = CATEGORIES
     tau: float = 0.2
     delta: float = 0.05
