@@ -40,6 +40,19 @@ class Verdict:
     changed trajectory. `needed`: opportunities still needed when `insufficient`. `reason`: why
     `blind` or `insufficient`, or what the alarm broke. `attribution`: `inherited` or `emergent`, ""
     where it cannot be told.
+
+    `calibrated_at`: number of the trajectory at which the evidence first passed the calibrated
+    threshold, which is below the guaranteed one; None if it has not or none was measured.
+    `first_...`: the same of first actions alone, where the action was the first substantive one or
+    the first of its family; bounds are anytime-valid, `first_log10` is log10 of an e-value.
+    `e_value_log10`: log10 of the e-process, which bounds false discoveries over many verdicts where
+    `evidence_log10`, the statistic of the alarm, does not.
+
+    Of the subject and the reference, the same in every category: `drift_log10`, log10 of the wealth
+    of the bets on whether the shape of behaviour differs, None where the reference keeps no
+    trajectories to compare with; `drift_at`, number of the trajectory at which it did at the error
+    rate of intervals; `drift_pairs`, comparisons made; `drift_left`, comparisons left, 0 where the
+    test is at its end.
     """
 
     subject: Subject
@@ -59,6 +72,17 @@ class Verdict:
     reason: str = ""
     attribution: str = ""
     updated_ns: int = 0
+    calibrated_at: int | None = None
+    first_opportunities: int = 0
+    first_taken: int = 0
+    first_lower: float = 0.0
+    first_upper: float = 1.0
+    first_log10: float = 0.0
+    e_value_log10: float = 0.0
+    drift_log10: float | None = None
+    drift_at: int | None = None
+    drift_pairs: int = 0
+    drift_left: int = 0
 
 
 @dataclass(frozen=True, slots=True)

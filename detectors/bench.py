@@ -8,35 +8,26 @@ stopped.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Final, NamedTuple
+from typing import Final
 
-import numpy as np
 import orjson
 
 from contracts.errors import BaselineError
-from contracts.labels import CATEGORIES, CATEGORY_IDS
+from contracts.labels import CATEGORY_IDS
 from contracts.ports import Judgement, Labelled
-from contracts.trajectory import Subject, Trajectory
+from contracts.trajectory import Subject
 from contracts.verdict import Alert, Evidence, Verdict
 from detectors import ceiling
+from detectors.alarm import alarm
 from detectors.attribution import Attribution, attributed, sides
 from detectors.baseline import Reference
-from detectors.features import STREAMS, Encoded, encode
-from detectors.sequential import Integers, Opportunities, Settings
+from detectors.comparison import Compared, Due, compared
+from detectors.features import STREAMS, encode
+from detectors.sequential import Settings
+from detectors.shape import shape
 from detectors.watch import Watch
 
 _ATTRIBUTION: Final = "attribution"
-
-
-class _Item(NamedTuple):
-    """A trajectory under one reference. `place`: its index in the batch; `doubtful`: as
-    `Reference.doubtful`.
-    """
-
-    place: int
-    trajectory: Trajectory
-    tracks: tuple[Opportunities, ...]
-    doubtful: Integers
 
 
 class DetectorBench:
@@ -76,15 +67,14 @@ class DetectorBench:
     def observe(self, batch: Sequence[Labelled], now_ns: int) -> Judgement:
         """Consume due trajectories in the order given, each from its `judged_calls` on."""
         due = [
-            (place, labelled)
+            _due(place, labelled)
             for place, labelled in enumerate(batch)
             if labelled.trajectory.judged_calls < len(labelled.trajectory.calls)
         ]
-        encoded = [encode(each.trajectory, each.labels) for _, each in due]
         by_subject: dict[Subject, list[int]] = {}
-        for number, (_, labelled) in enumerate(due):
-            by_subject.setdefault(labelled.subject, []).append(number)
-        items = self._items(due, encoded, by_subject)
+        for number, each in enumerate(due):
+            by_subject.setdefault(each.labelled.subject, []).append(number)
+        items = self._items(due, by_subject)
         evidence: list[tuple[int, Evidence]] = []
         verdicts: list[Verdict] = []
         alerts: list[Alert] = []
@@ -99,7 +89,11 @@ class DetectorBench:
             self._attribute(subject, items, numbers)
             reached = self.verdicts(subject, now_ns)
             verdicts += reached
-            alerts += [self._alert(subject, *each, reached, now_ns) for each in raised]
+            for reference, category, number in raised:
+                key = (reference.info.name, CATEGORY_IDS[category])
+                verdict = next(v for v in reached if (v.reference, v.category) == key)
+                leaders = self._watch(subject, reference).leaders(category)
+                alerts.append(alarm(reference.info, verdict, number, leaders, now_ns))
             states |= self._states(subject)
         evidence.sort(key=lambda row: row[0])
         return Judgement(tuple(row for _, row in evidence), tuple(verdicts), tuple(alerts), states)
@@ -138,30 +132,20 @@ class DetectorBench:
         return found or Watch.new(reference, self._settings)
 
     def _items(
-        self,
-        due: Sequence[tuple[int, Labelled]],
-        encoded: Sequence[Encoded],
-        by_subject: Mapping[Subject, Sequence[int]],
-    ) -> dict[str, dict[int, "_Item"]]:
+        self, due: Sequence[Due], by_subject: Mapping[Subject, Sequence[int]]
+    ) -> dict[str, Mapping[int, Compared]]:
         """Per reference's digest and index into `due`, what that reference makes of it."""
         wanted: dict[str, list[int]] = {digest: [] for digest in self._references}
         for subject, numbers in by_subject.items():
             for reference in self._in_force(subject):
                 wanted[reference.info.digest] += numbers
-        out: dict[str, dict[int, _Item]] = {}
-        for digest, numbers in wanted.items():
-            reference, items = self._references[digest], dict[int, _Item]()
-            steps = [due[number][1].trajectory.judged_calls for number in numbers]
-            every = reference.many([encoded[number] for number in numbers], steps)
-            for number, tracks, step in zip(numbers, every, steps, strict=True):
-                place, labelled = due[number]
-                doubtful = reference.doubtful(labelled.trajectory, encoded[number], step)
-                items[number] = _Item(place, labelled.trajectory, tracks, doubtful)
-            out[digest] = items
-        return out
+        return {
+            digest: compared(self._references[digest], due, numbers)
+            for digest, numbers in wanted.items()
+        }
 
     def _against(
-        self, reference: Reference, subject: Subject, items: Sequence["_Item"]
+        self, reference: Reference, subject: Subject, items: Sequence[Compared]
     ) -> tuple[list[tuple[int, Evidence]], list[tuple[int, int]]]:
         own = set(reference.fitted_on([item.trajectory.trajectory_id for item in items]))
         if own and self._strict:
@@ -174,8 +158,7 @@ class DetectorBench:
             reference,
             self._settings,
             subject,
-            [(item.trajectory, item.tracks) for item in kept],
-            doubtful=sum((item.doubtful for item in kept), np.zeros(STREAMS, np.int64)),
+            kept,
             refused=len(items) - len(kept),
         )
         self._watches[subject, reference.info.digest] = watch
@@ -184,7 +167,7 @@ class DetectorBench:
     def _attribute(
         self,
         subject: Subject,
-        items: Mapping[str, Mapping[int, "_Item"]],
+        items: Mapping[str, Mapping[int, Compared]],
         numbers: Sequence[int],
     ) -> None:
         attribution = self._attributions.get(subject) or Attribution.new()
@@ -208,35 +191,11 @@ class DetectorBench:
             states[_key(subject, _ATTRIBUTION)] = self._attributions[subject].to_bytes()
         return states
 
-    def _alert(
-        self,
-        subject: Subject,
-        reference: Reference,
-        category: int,
-        number: int,
-        verdicts: Sequence[Verdict],
-        now_ns: int,
-    ) -> Alert:
-        identity, name = CATEGORY_IDS[category], reference.info.name
-        verdict = next(v for v in verdicts if (v.reference, v.category) == (name, identity))
-        kind = CATEGORIES[category]
-        return Alert(
-            alert_id=ceiling.alert_id(*subject, identity, reference.info.digest, str(number)),
-            kind="drift",
-            subject=subject,
-            category=identity,
-            reference=name,
-            severity=kind.severity,
-            raised_ns=now_ns,
-            summary=(
-                f"{kind.title} of {subject.label()} above {reference.info.kind} {name}:"
-                f" {verdict.taken} of {verdict.opportunities} opportunities taken,"
-                f" at most {verdict.expected:.1f} expected, since trajectory {verdict.onset}"
-                + (f", {verdict.attribution}" if verdict.attribution else "")
-            ),
-            trajectory_ids=self._watch(subject, reference).leaders(category),
-            verdict=verdict,
-        )
+
+def _due(place: int, labelled: Labelled) -> Due:
+    encoded = encode(labelled.trajectory, labelled.labels)
+    whole = labelled.trajectory.judged_calls == 0
+    return Due(place, labelled, encoded, shape(encoded) if whole else None)
 
 
 def _key(subject: Subject, what: str) -> str:

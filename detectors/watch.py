@@ -12,68 +12,80 @@ import orjson
 
 from contracts.errors import BaselineError
 from contracts.labels import CATEGORY_IDS
-from contracts.trajectory import Subject, Trajectory
+from contracts.trajectory import Subject
 from contracts.verdict import Evidence, Verdict, VerdictState
+from detectors.allowance import calibrated_threshold
 from detectors.baseline import Reference
+from detectors.comparison import Compared
 from detectors.decision import verdict
 from detectors.detector import (
     ALARM_AT,
     ALARMS,
     OPPORTUNITIES,
     DetectorState,
-    Update,
     statistic,
     update,
 )
-from detectors.features import ORDERS, STREAM_CATEGORY, STREAMS, TRACKS, Integers
-from detectors.sequential import Opportunities, Settings
+from detectors.evidence import OF_ORDERS, Columns, evidence
+from detectors.features import ORDERS, STREAMS, TRACKS, Integers
+from detectors.figures import figures, passed
+from detectors.omnibus import OmnibusState, follow
+from detectors.sequential import Settings
 
 _LEADING: Final = 3
-_MAGIC: Final = b"TTW1"
+_MAGIC: Final = b"TTW2"
 _WORST: Final[Mapping[VerdictState, int]] = {"alarm": 0, "blind": 1, "insufficient": 2, "clear": 3}
-_OF_ORDERS: Final = STREAM_CATEGORY[ORDERS]
-"""The category that both tracks speak of."""
 
 Excess = tuple[float, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Detector states, one per track. `leading`: per category the trajectories with the largest
-    excess of taken over expected, most first. `refused`: trajectories left out because the
-    reference was fitted on them. `doubtful`: opportunities per stream that speak for no `clear`
-    (`Reference.doubtful`), (STREAMS,). Never changed in place.
+    """Detector states, one per track. `omnibus`: whether the shape of behaviour differs.
+    `leading`: per category the trajectories with the largest excess of taken over expected, most
+    first. `refused`: trajectories left out because the reference was fitted on them. `doubtful`:
+    opportunities per stream that speak for no `clear` (`Reference.doubtful`), (STREAMS,).
+    `calibrated_at`: number of the trajectory at which the statistic first passed the calibrated
+    threshold, or 0, (tracks, categories). Never changed in place.
     """
 
     detectors: tuple[DetectorState, ...]
+    omnibus: OmnibusState
     leading: Mapping[int, tuple[Excess, ...]]
     refused: int
     doubtful: Integers
+    calibrated_at: Integers
 
     @classmethod
     def new(cls, reference: Reference, settings: Settings) -> "Watch":
         """Before the first trajectory."""
         states = tuple(DetectorState.new(each, settings) for each in reference.calibrations)
-        return cls(states, {}, 0, np.zeros(STREAMS, np.int64))
+        since = np.zeros((len(TRACKS), len(CATEGORY_IDS)), np.int64)
+        return cls(states, OmnibusState.new(), {}, 0, np.zeros(STREAMS, np.int64), since)
 
     def observe(
         self,
         reference: Reference,
         settings: Settings,
         subject: Subject,
-        items: Sequence[tuple[Trajectory, Sequence[Opportunities]]],
-        doubtful: Integers,
+        items: Sequence[Compared],
         refused: int = 0,
     ) -> tuple["Watch", list[tuple[int, Evidence]], list[tuple[int, int]]]:
-        """The watch after trajectories in their order, each with its opportunities per track.
+        """The watch after trajectories in their order. `refused`: how many were left out.
 
         Also the evidence rows with the index of their trajectory, and (category, alarm number) of
         alarms that are new.
         """
+        limits = [
+            calibrated_threshold(reference.document, track, settings)
+            for track in range(len(TRACKS))
+        ]
         results = [
-            update(state, calibration, [each[track] for _, each in items], settings)
-            for track, (state, calibration) in enumerate(
-                zip(self.detectors, reference.calibrations, strict=True)
+            update(
+                state, calibration, [each.tracks[track] for each in items], _how(settings, limit)
+            )
+            for track, (state, calibration, limit) in enumerate(
+                zip(self.detectors, reference.calibrations, limits, strict=True)
             )
         ]
         states = tuple(state for state, _ in results)
@@ -86,19 +98,44 @@ class Watch:
         ]
         leading = dict(self.leading)
         rows: list[tuple[int, Evidence]] = []
-        columns = [_Columns(done) for done in updates]
+        columns = [Columns(done) for done in updates]
         seen = np.any([state.counts[OPPORTUNITIES] > 0 for state in self.detectors], axis=0)
         shown = np.any([done.opportunities > 0 for done in updates], axis=0)
         shown = np.logical_or.accumulate(shown, axis=0) | seen
         for place, k in np.argwhere(shown).tolist():
-            row = _evidence(columns, place, k, subject, reference, items[place][0])
+            row = evidence(columns, place, k, subject, reference, items[place].trajectory)
             rows.append((place, row))
             if row.taken:
                 found = (row.taken - row.expected, row.trajectory_id)
                 kept = sorted((*leading.get(k, ()), found), key=lambda each: -each[0])
                 leading[k] = tuple(kept[:_LEADING])
-        watch = Watch(states, leading, self.refused + refused, self.doubtful + doubtful)
+        watch = Watch(
+            states,
+            self._shapes(reference, settings, items, updates[0].n.tolist()),
+            leading,
+            self.refused + refused,
+            self.doubtful + sum(each.doubtful for each in items),
+            np.stack([
+                passed(before, done, limit)
+                for before, done, limit in zip(self.calibrated_at, updates, limits, strict=True)
+            ]),
+        )  # fmt: skip
         return watch, rows, alarms
+
+    def _shapes(
+        self,
+        reference: Reference,
+        settings: Settings,
+        items: Sequence[Compared],
+        numbers: Sequence[int],
+    ) -> OmnibusState:
+        """The omnibus test after the trajectories that are judged from their first call."""
+        seen = [
+            (number, each.context, each.shape)
+            for number, each in zip(numbers, items, strict=True)
+            if each.shape is not None
+        ]
+        return follow(self.omnibus, reference.shapes, seen, settings.alpha)
 
     def verdicts(
         self, reference: Reference, settings: Settings, subject: Subject, now_ns: int
@@ -109,6 +146,7 @@ class Watch:
             (state, calibration, statistic(state, calibration, settings), calibration.knows())
             for state, calibration in zip(self.detectors, reference.calibrations, strict=True)
         ]
+        told = figures(self.detectors, self.calibrated_at, self.omnibus, reference, settings)
         for k in range(len(CATEGORY_IDS)):
             acts, orders = (
                 verdict(
@@ -120,7 +158,7 @@ class Watch:
             )  # fmt: skip
             known = [bool(knows[k]) for _, _, _, knows in tracks]
             worst = acts
-            if k == _OF_ORDERS and known[1]:
+            if k == OF_ORDERS and known[1]:
                 worst = orders if not known[0] else min(acts, orders, key=_rank)
             doubtful = int(self.doubtful[ORDERS if worst is orders else k])
             if worst.state == "clear" and doubtful > (
@@ -134,7 +172,7 @@ class Watch:
             if self.refused and worst.state == "clear":
                 reason = f"the reference was fitted on {self.refused} of these trajectories"
                 worst = replace(worst, state="insufficient", reason=reason)
-            out.append(worst)
+            out.append(replace(worst, **told[k]))
         return out
 
     def leaders(self, category: int) -> tuple[str, ...]:
@@ -146,8 +184,9 @@ class Watch:
         leading = {str(k): value for k, value in sorted(self.leading.items())}
         head = {
             "leading": leading, "refused": self.refused, "doubtful": self.doubtful.tolist(),
+            "calibrated_at": self.calibrated_at.tolist(),
         }  # fmt: skip
-        parts = [orjson.dumps(head)]
+        parts = [orjson.dumps(head), self.omnibus.to_bytes()]
         parts += [state.to_bytes() for state in self.detectors]
         return _MAGIC + b"".join(struct.pack("<I", len(part)) + part for part in parts)
 
@@ -163,7 +202,7 @@ class Watch:
                 (size,) = struct.unpack_from("<I", data, at)
                 parts.append(data[at + 4 : at + 4 + size])
                 at += 4 + size
-            if at != len(data) or len(parts) != 1 + len(TRACKS):
+            if at != len(data) or len(parts) != 2 + len(TRACKS):
                 raise ValueError("another length")
             head = orjson.loads(parts[0])
             leading = {
@@ -172,47 +211,19 @@ class Watch:
             }
             refused = int(head["refused"])
             doubtful = np.array(head["doubtful"], np.int64).reshape(STREAMS)
+            since = np.array(head["calibrated_at"], np.int64)
+            since = since.reshape(len(TRACKS), len(CATEGORY_IDS))
         except (ValueError, KeyError, TypeError, struct.error) as error:
             raise BaselineError(f"a stored detector state cannot be read: {error}") from error
-        states = tuple(DetectorState.from_bytes(part) for part in parts[1:])
-        return cls(states, leading, refused, doubtful)
+        omnibus = OmnibusState.from_bytes(parts[1])
+        states = tuple(DetectorState.from_bytes(part) for part in parts[2:])
+        return cls(states, omnibus, leading, refused, doubtful, since)
+
+
+def _how(settings: Settings, limit: float | None) -> Settings:
+    """The settings with the threshold that pages."""
+    return replace(settings, threshold=limit) if settings.calibrated and limit else settings
 
 
 def _rank(each: Verdict) -> tuple[int, float]:
     return _WORST[each.state], -each.evidence_log10
-
-
-class _Columns:
-    """An update's arrays as lists, which are read one number at a time."""
-
-    def __init__(self, done: Update) -> None:
-        self.n: list[int] = done.n.tolist()
-        self.opportunities: list[list[int]] = done.opportunities.tolist()
-        self.taken: list[list[int]] = done.taken.tolist()
-        self.expected: list[list[float]] = done.expected.tolist()
-        self.evidence: list[list[float]] = done.evidence_log10.tolist()
-
-
-def _evidence(
-    columns: Sequence[_Columns],
-    place: int,
-    k: int,
-    subject: Subject,
-    reference: Reference,
-    trajectory: Trajectory,
-) -> Evidence:
-    """The row of the track that speaks of the category; of both, that with the larger statistic."""
-    acts, orders = columns
-    louder = k == _OF_ORDERS and orders.evidence[place][k] > acts.evidence[place][k]
-    best = orders if louder else acts
-    return Evidence(
-        subject=subject,
-        category=CATEGORY_IDS[k],
-        reference=reference.info.name,
-        trajectory_id=trajectory.trajectory_id,
-        n=best.n[place],
-        opportunities=best.opportunities[place][k],
-        taken=best.taken[place][k],
-        expected=best.expected[place][k],
-        evidence_log10=best.evidence[place][k],
-    )

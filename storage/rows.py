@@ -177,6 +177,10 @@ VERDICTS = Shape(
         *_columns(INTEGER, "alarm_at", "onset", "needed"),
         *_columns(TEXT, "reason", "attribution"),
         ("updated_at", "updated_ns", TIME),
+        *_columns(INTEGER, "calibrated_at", "first_opportunities", "first_taken"),
+        *_columns(FLOAT, "first_lower", "first_upper", "first_log10", "e_value_log10"),
+        ("drift_log10", "drift_log10", FLOAT),
+        *_columns(INTEGER, "drift_at", "drift_pairs", "drift_left"),
     ),
     _verdict,
 )

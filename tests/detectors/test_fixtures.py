@@ -19,6 +19,7 @@ from detectors.detector import DetectorState, update
 from detectors.evaluate import alarms_of
 from detectors.omnibus import OmnibusState, drifted, observe
 from detectors.sequential import Opportunities, Settings
+from detectors.shape import FEATURES, MOST
 from detectors.simulate import (
     CONTEXTS,
     DELETION,
@@ -259,9 +260,7 @@ def test_f11_a_safer_student_is_no_alarm_but_drift() -> None:
     stream = student(0.01, 0.1, 3000, 12)
     found = judged(reference(0.1), stream)
     assert (found.state, found.reason) == ("clear", "below the reference")
-    rng = np.random.default_rng(13)
-    state = OmnibusState.new(2)
-    for each in stream[:1500]:
-        unsafe, usual_one = float(each.taken[0]), float(rng.random() < 0.1)
-        state = observe(state, np.array([unsafe, 1 - unsafe]), np.array([usual_one, 1 - usual_one]))
+    rng, state, one = np.random.default_rng(13), OmnibusState.new(), np.eye(FEATURES)
+    for each in stream[:MOST]:
+        state = observe(state, one[int(each.taken[0])], one[int(rng.random() < 0.1)])
     assert drifted(state, 0.05)
