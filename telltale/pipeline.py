@@ -25,6 +25,7 @@ from contracts.ports import (
 from contracts.record import DeadLetter, Gap, Partition, Position, Record
 from contracts.span import LogEvent, Span
 from contracts.trajectory import Call, Subject, Trajectory
+from telltale.arrival import consumed_first
 
 RESTORE_LIMIT = 200_000
 """Open trajectories taken back after a start; older ones are when a span of theirs comes."""
@@ -241,7 +242,13 @@ class Pipeline:
         return labels
 
     def _labelled(self, trajectory: Trajectory) -> Labelled:
-        return Labelled(trajectory, self._label(trajectory), self._stages.subject(trajectory))
+        """As it is to be judged."""
+        ordered = consumed_first(trajectory)
+        if ordered is trajectory:
+            labels = self._label(trajectory)
+        else:
+            labels = self._stages.labeller.label(ordered.calls, ordered.request)
+        return Labelled(ordered, labels, self._stages.subject(trajectory))
 
     def _is_settled(self, trajectory: Trajectory) -> bool:
         """Whether it is stored but for how far it was judged."""

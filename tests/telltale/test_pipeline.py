@@ -186,6 +186,25 @@ def test_a_reopened_trajectory_is_judged_for_the_rest_only(
     same(whole.store.read(TOTALS), made.store.read(TOTALS))
 
 
+def test_calls_that_come_late_and_belong_in_front_are_judged_once(
+    fitted: Fitted, run: Callable[[Path], Run]
+) -> None:
+    stream = records(STUDENT, 30)
+    whole = run(fitted("whole")).all(stream, len(stream))
+    made = run(fitted("turned"))
+    first, rest = zip(*map(halves, stream), strict=True)
+    pairs = list(zip(first, rest, strict=True))
+    made.feed([replace(late, received_ns=early.received_ns) for early, late in pairs], end=True)
+    taken = "SELECT sum(taken) FROM evidence WHERE category = 'UA01'"
+    assert made.store.read(taken) == [(0,)]
+    made.restart()
+    made.feed([replace(early, received_ns=late.received_ns) for early, late in pairs], end=True)
+    unjudged = "SELECT count(*) FROM trajectories WHERE judged_calls <> calls"
+    assert made.store.read(unjudged) == [(0,)]
+    same(whole.store.read(TOTALS), made.store.read(TOTALS))
+    assert made.store.read(taken) == whole.store.read(taken) != [(0,)]
+
+
 class Flaky(Store):
     """Fails the commits whose numbers it is told: `busy`, `lost` before, `unknown` after it."""
 
