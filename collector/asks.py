@@ -42,7 +42,7 @@ class _Asks:
                 continue
             repeated = self._repeated(chat, speakers)
             speakers.append((chat, [ask for ask in chat.asks if not ask.call_id]))
-            owner = self._speaker(chat)
+            owner = self.tree.speaker(chat)
             for position, ask in enumerate(chat.asks):
                 if identity.is_pseudo_tool(ask.tool, ask.arguments):
                     continue
@@ -59,14 +59,6 @@ class _Asks:
                 asks.append(draft)
         _empty_arguments(asks)
         return asks
-
-    def _speaker(self, chat: Fact) -> Fact:
-        """The model call a log record belongs to, else the fact itself."""
-        if chat.span_id.startswith("log:"):
-            above = self.tree.above(chat)
-            if above and above[0].kind == "chat":
-                return above[0]
-        return chat
 
     def _repeated(self, chat: Fact, speakers: list[tuple[Fact, list[Ask]]]) -> list[Ask]:
         """Asks without an id that another instrumentation already told of this model call."""
@@ -141,11 +133,10 @@ class _Asks:
         """Join a span whose name no model was offered with the one ask of the same arguments."""
         if not isinstance(run.arguments, dict) or not run.arguments or len(left) > CONSIDERED:
             return
-        limit = run.fact.start_ns + CLOCK_SLACK_NS
         same = [
             ask
             for ask in left
-            if ask.fact.start_ns <= limit
+            if self._may_follow(run, ask)
             and same_arguments(ask.arguments, run.arguments)
             and all(match_name(name) != match_name(run.tool) for name, *_ in ask.fact.offered)
         ]
@@ -165,17 +156,24 @@ class _Asks:
     def _candidate(
         self, run: Draft, waiting: "_Waiting", exact: bool, refused: frozenset[str]
     ) -> Draft | None:
-        limit = run.fact.start_ns + CLOCK_SLACK_NS
         usable = [
             ask
             for ask in waiting.first(run, exact)
-            if ask.fact.start_ns <= limit and (exact or run.failed or ask.call_id not in refused)
+            if self._may_follow(run, ask) and (exact or run.failed or ask.call_id not in refused)
         ]
         near = [ask for ask in usable if self.tree.under_same_agent(ask.fact, run.fact)]
         chosen = next(iter(near or usable), None)
         if chosen is not None:
             waiting.taken.add(chosen)
         return chosen
+
+    def _may_follow(self, run: Draft, ask: Draft) -> bool:
+        """Whether the span began after the ask; one whose clock is behind may have at any time."""
+        begun = run.fact.start_ns
+        skew = self.tree.skew_ns
+        return ask.fact.start_ns <= begun + skew or any(
+            one.start_ns > begun + skew for one in self.tree.above(run.fact)
+        )
 
     def _attach(self, run: Draft, ask: Draft) -> None:
         run.asked_by = run.asked_by or ask.asked_by

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from collector import identity
 from collector.asks import join_asks
+from collector.causes import settle
 from collector.drafts import Draft, Segment, TraceCalls
 from collector.executions import Executions
 from collector.facts import Fact
@@ -37,6 +38,7 @@ class _Resolver:
         executions = Executions(tree)
         join_asks(executions)
         self.drafts = executions.drafts
+        self.follows = settle(tree, self.drafts, executions.by_span)
 
     def resolve(self) -> TraceCalls:
         tree = self.tree
@@ -73,6 +75,7 @@ class _Resolver:
             received_ns=max(f.received_ns for f in active),
             has_spans=any(draft.executed for draft in self.drafts),
             named=bool(named),
+            follows=self.follows,
         )
 
     def _answers(self) -> dict[str, Answer]:

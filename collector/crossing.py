@@ -6,7 +6,7 @@ from dataclasses import replace
 from collector.asks import CONSIDERED
 from collector.drafts import Draft, TraceCalls, better
 from collector.identity import match_name
-from collector.tree import CLOCK_SLACK_NS
+from collector.tree import SKEW_NS
 from collector.values import same_arguments
 
 Placed = list[tuple[Draft, TraceCalls]]
@@ -52,7 +52,7 @@ def _join_by_name(runs: Placed, asks: Placed) -> Placed:
     for at, (run, trace) in enumerate(runs):
         if run.asked_by is not None or run.call_id:
             continue
-        limit = run.place[0] + CLOCK_SLACK_NS
+        limit = run.place[0] + SKEW_NS
         queue = waiting.get(match_name(run.tool), [])
         usable = [
             item

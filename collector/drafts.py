@@ -21,7 +21,8 @@ class Draft:
     `executed`: a span stands for its execution. `loose`: its arguments are only a span's input.
     `siblings_told`: nothing ran under it, and other tool spans of the trace have results.
     `stopped`: the run ended at this call, without a result. `step_error`: failure of the step in
-    which the model asked for it. `delegated`: it was made for a call of another agent.
+    which the model asked for it. `delegated`: it was made for a call of another agent. `timeless`:
+    its span has no time. `back_ns`: by how much clocks contradict what caused it, 0 for not at all.
     """
 
     fact: Fact
@@ -54,6 +55,8 @@ class Draft:
     siblings_told: bool = False
     stopped: bool = False
     step_error: str = ""
+    timeless: bool = False
+    back_ns: int = 0
     key: str = ""
 
     def take(self, other: "Draft") -> None:
@@ -101,7 +104,9 @@ class Segment:
 
 @dataclass(slots=True, eq=False)
 class TraceCalls:
-    """All a trace says, independent of other traces. `answers`: by call id."""
+    """All a trace says, independent of other traces. `answers`: by call id. `follows`: ids of calls
+    of earlier traces whose results its first model call was told.
+    """
 
     trace_id: str
     segments: dict[str, Segment]
@@ -116,6 +121,7 @@ class TraceCalls:
     received_ns: int
     has_spans: bool
     named: bool
+    follows: tuple[str, ...] = ()
 
 
 def compatible(fact: Fact, draft: Draft) -> bool:

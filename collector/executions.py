@@ -3,6 +3,7 @@
 import re
 
 from collector import identity
+from collector.causes import causes_first
 from collector.drafts import Draft, better, compatible
 from collector.facts import Fact
 from collector.tree import Tree, same_tool
@@ -23,9 +24,9 @@ class Executions:
         self._parts()
 
     def _tools(self) -> None:
-        for fact in self.tree.facts:
-            if fact.kind != "tool":
-                continue
+        # The outer span of a call before the inner one, even where another host's clock is behind.
+        tools = [fact for fact in self.tree.facts if fact.kind == "tool"]
+        for fact in causes_first(tools, self._tools_above):
             deferred = _deferred(fact)
             draft = Draft(
                 fact=fact,
@@ -57,6 +58,9 @@ class Executions:
                 self.by_span[fact.span_id] = draft
             if draft.call_id:
                 self.by_id.setdefault(draft.call_id, draft)
+
+    def _tools_above(self, fact: Fact) -> list[Fact]:
+        return [one for one in self.tree.above(fact) if one.kind == "tool"][:1]
 
     def _nested_in(self, fact: Fact) -> Draft | None:
         """The outer span of the same call: MCP client and server, wrappers (CONVENTIONS 0.4)."""

@@ -68,11 +68,13 @@ def extract(span: Span, default_environment: str) -> Fact | None:
         source=span.source,
         start_ns=span.start_ns,
         end_ns=max(span.end_ns, span.start_ns),
+        back_ns=span.start_ns - span.end_ns if 0 < span.end_ns < span.start_ns else 0,
         received_ns=span.received_ns,
         environment=identity.environment_of(
             resource, reading.text(Field.ENVIRONMENT), default_environment
         ),
         service=identity.service_of(resource),
+        process=identity.process_of(resource),
         version=reading.text(Field.VERSION) or text_of(resource.get("service.version")),
         **taken,  # type: ignore[arg-type]  # keys are fields of Fact
     )

@@ -26,6 +26,8 @@ class Fact:
     `failed`: the span reports a failure. `has_result`: a result was recorded, even an empty one.
     `agent`: explicit name; `label`: a name drawn from the span's name. `history`: asks and answers
     of a whole run, repeated on an agent's span. `target`: the agent a handoff or delegation names.
+    `process`: what tells the processes of a service, and so their clocks, apart.
+    `back_ns`: how long before its start the span ended, 0 for one that did not.
     """
 
     trace_id: str
@@ -43,6 +45,7 @@ class Fact:
     environment: str
     service: str
     version: str
+    process: str = ""
     agent: str = ""
     label: str = ""
     model: str = ""
@@ -68,6 +71,7 @@ class Fact:
     history: tuple[Ask, ...] = ()
     offered: Offered = ()
     required: tuple[str, ...] = ()
+    back_ns: int = 0
 
     def row(self, answers: "Table[Answer]", offers: "Table[Offered]") -> list[object]:
         """As a JSON list in field order; what facts share goes to the tables, by its place."""

@@ -59,6 +59,18 @@ def environment_of(resource: Mapping[str, Value], own: str, default: str) -> str
     return own or default
 
 
+def process_of(resource: Mapping[str, Value]) -> str:
+    """What tells the processes of a service apart, "" if nothing does."""
+    for name in _PROCESS:
+        found = text_of(resource.get(name))
+        if found:
+            return found
+    return ""
+
+
+_PROCESS = ("service.instance.id", "k8s.pod.uid", "k8s.pod.name", "container.id", "host.name")
+
+
 def service_of(resource: Mapping[str, Value]) -> str:
     """`service.name`, "" where the resource has none."""
     found = resource.get("service.name")

@@ -12,7 +12,7 @@ from collector.tool_definitions import Offered, Tool
 from contracts.span import Value
 from contracts.trajectory import Trajectory
 
-FORMAT = 1
+FORMAT = 2
 """Number of the layout of the bytes; another layout is another number."""
 
 Progress = Literal["open", "complete", "reopened"]

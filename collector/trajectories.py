@@ -1,14 +1,16 @@
 """Trajectories out of the calls of their traces: joined across traces, ordered, numbered."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from collector.causes import LATEST_NS, settle_across
 from collector.crossing import Placed, join_across
 from collector.drafts import Draft, TraceCalls
 from collector.identity import match_name
 from collector.messages import Answer
 from collector.outcomes import flat, outcome_of_failure, refusal, says_failed, says_refused
+from collector.tree import SKEW_NS
 from collector.values import text_of
 from contracts.trajectory import Call, Outcome, Trajectory
 
@@ -37,9 +39,12 @@ def build(
         for trace, segment in zip(ordered, segments, strict=True)
         for draft in segment.drafts
     ]
+    later: Mapping[str, int] = {}
     if len(ordered) > 1:
+        later = settle_across(key, ordered)
         placed = join_across(placed)
-    placed.sort(key=lambda item: (item[0].place[0], item[1].trace_id, item[0].place[1:]))
+    starts = {id(draft): draft.place[0] + later.get(trace.trace_id, 0) for draft, trace in placed}
+    placed.sort(key=lambda item: (starts[id(item[0])], item[1].trace_id, item[0].place[1:]))
     first = segments[0]
     leading = min(
         ordered,
@@ -54,6 +59,7 @@ def build(
             key,
             step,
             draft,
+            starts[id(draft)],
             trace,
             agent,
             models[trace.trace_id],
@@ -111,6 +117,7 @@ def _call(
     key: str,
     step: int,
     draft: Draft,
+    start_ns: int,
     trace: TraceCalls,
     top_agent: str,
     model: str,
@@ -137,8 +144,8 @@ def _call(
         trace_id=fact.trace_id,
         span_id="" if fact.span_id.startswith("log:") else fact.span_id,
         call_id=draft.call_id,
-        started_ns=draft.place[0],
-        duration_ns=max(0, draft.end_ns - draft.place[0]),
+        started_ns=0 if draft.timeless else min(start_ns, LATEST_NS),
+        duration_ns=_duration(draft, start_ns),
         environment=fact.environment,
         service=fact.service,
         agent=agent,
@@ -159,6 +166,13 @@ def _call(
         tool_description=draft.description,
         tools_offered=tuple(one.name for one in draft.offered),
     )
+
+
+def _duration(draft: Draft, start_ns: int) -> int:
+    """Negative where clocks contradict what caused the call, by as much."""
+    moved = start_ns - draft.place[0]
+    back = max(draft.back_ns, moved if moved > SKEW_NS else 0)
+    return -back if back else max(0, draft.end_ns - draft.place[0])
 
 
 def _lacks_required(draft: Draft) -> bool:

@@ -15,6 +15,11 @@ ABOVE = 256
 CLOCK_SLACK_NS = 5_000_000
 """Browsers' and Node's clocks tick in milliseconds: a child may start before its parent by some."""
 
+SKEW_NS = 2_000_000_000
+"""By how much the clocks of two hosts may differ: milliseconds where they are synchronised, and one
+that is not drifts by one or two seconds a day (20 parts in a million).
+"""
+
 
 Index = dict[str, tuple[list[int], list[Fact]]]
 """Facts of a sort, with their starts in order, by each of their ancestors' span ids."""
@@ -35,6 +40,9 @@ class Tree:
         self._last_chats: dict[str, int] | None = None
         self.agents_and_handoffs = [f for f in self.facts if f.kind in ("agent", "handoff")]
         self.delegations = [f for f in self.facts if f.target and f.kind in ("handoff", "tool")]
+        clocks = {(f.service, f.process) for f in self.facts if not f.span_id.startswith("log:")}
+        self.skew_ns = SKEW_NS if len(clocks) > 1 else CLOCK_SLACK_NS
+        """By how much starts of its spans may stand in the wrong order."""
         self._user = next((f.user for f in self.facts if f.user), "")
         models = {f.model for f in self.facts if f.model}
         self._model = models.pop() if len(models) == 1 else ""
@@ -240,7 +248,15 @@ class Tree:
                     for one in self.above(chat):
                         self._last_chats[one.span_id] = chat.start_ns
         last_chat = self._last_chats.get(agent.span_id)
-        return last_chat is not None and last_chat + CLOCK_SLACK_NS < fact.end_ns
+        return last_chat is not None and last_chat + self.skew_ns < fact.end_ns
+
+    def speaker(self, chat: Fact) -> Fact:
+        """The model call a log record belongs to, else the fact itself."""
+        if chat.span_id.startswith("log:"):
+            above = self.above(chat)
+            if above and above[0].kind == "chat":
+                return above[0]
+        return chat
 
     def under_same_agent(self, one: Fact, other: Fact) -> bool:
         """Whether two spans share their nearest agent span."""

@@ -43,10 +43,13 @@ class Subject(NamedTuple):
 class Call:
     """One tool call, whatever spans or messages told of it; a row of the view `calls`.
 
-    `step` counts from 0 within the trajectory. `arguments`: decoded value, a dict where
-    `arguments_state` is `object`; text for `text` and `truncated`; None for `absent`. `result`:
-    decoded value or text, None where none was seen. `tool_description`: the tool's own annotation,
-    "" if none. `tools_offered`: names offered to the model for this step, sorted; () where unknown.
+    `step` counts from 0 within the trajectory. `started_ns`: by the clock of its host, but after
+    what caused it; 0 where no time was given. `duration_ns`: negative where clocks contradict its
+    causes, by as much: its place among the calls is doubtful. `arguments`: decoded value, a dict
+    where `arguments_state` is `object`; text for `text` and `truncated`; None for `absent`.
+    `result`: decoded value or text, "" for one that is empty, None where none was recorded.
+    `tool_description`: the tool's own annotation, "" if none. `tools_offered`: names offered to the
+    model for this step, sorted; () where unknown.
     """
 
     trajectory_id: str

@@ -1,0 +1,155 @@
+"""Causes: the order in which calls must have been made, whatever the clocks of their hosts say.
+
+A call comes after the model call that asked for it and inside the call that it was made for; a
+model call comes after the calls whose results it was told. As in Lamport's clocks (1978, IR1-2)
+each takes the later of its own start and a nanosecond after the latest of its causes; so where
+causes say nothing, clocks decide.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from collector.drafts import Draft, TraceCalls
+from collector.facts import Fact
+from collector.tree import Tree
+
+LATEST_NS = 2**63 - 1
+
+HEARD = 16
+"""Results looked at in one model call, the last ones: those before were told to the ones before."""
+
+ORPHAN_NS = 1_800_000_000_000
+"""Streams and background work go on when the span around them has ended; a call that begins half an
+hour after that is likelier one whose clock is wrong.
+"""
+
+Node = TypeVar("Node", bound=Hashable)
+
+
+def causes_first(nodes: Iterable[Node], causes: Callable[[Node], Sequence[Node]]) -> list[Node]:
+    """The nodes and all that caused them, each after its causes; circles are cut."""
+    ordered: list[Node] = []
+    begun: set[Node] = set()
+    done: set[Node] = set()
+    for node in nodes:
+        stack = [node]
+        while stack:
+            top = stack[-1]
+            if top not in begun:
+                begun.add(top)
+                stack += [cause for cause in causes(top) if cause not in begun]
+                continue
+            stack.pop()
+            if top not in done:
+                done.add(top)
+                ordered.append(top)
+    return ordered
+
+
+def settle(tree: Tree, drafts: list[Draft], by_span: Mapping[str, Draft]) -> tuple[str, ...]:
+    """Put the drafts of a trace in the order of their causes and say which clocks contradict it.
+
+    Sets `place` and `back_ns` and sorts. Returns the call ids that the trace's first model calls
+    were told results of and that it has no call for: they stand in earlier traces.
+    """
+    _Settled(tree, drafts, by_span).apply()
+    drafts.sort(key=lambda draft: draft.place)
+    first = next((fact for fact in tree.facts if fact.kind == "chat" and fact.answers), None)
+    if first is None:
+        return ()
+    own = {"", *(draft.call_id for draft in drafts)}
+    told = [answer.call_id for answer in first.answers if answer.call_id not in own]
+    return tuple(told[-HEARD:])
+
+
+class _Settled:
+    def __init__(self, tree: Tree, drafts: list[Draft], by_span: Mapping[str, Draft]) -> None:
+        self.tree = tree
+        self.drafts = drafts
+        self.by_span = by_span
+        self.heard: defaultdict[Fact, list[Draft]] = defaultdict(list)
+        self.told_ns: dict[Draft, int] = {}
+        """End of the first model call that was told the result."""
+        by_id: dict[str, Draft] = {}
+        for draft in drafts:
+            if draft.call_id:
+                by_id.setdefault(draft.call_id, draft)
+        for fact in tree.facts:
+            if fact.kind != "chat":
+                continue
+            chat = tree.speaker(fact)
+            for answer in fact.answers[-HEARD:]:
+                run = by_id.get(answer.call_id) if answer.call_id else None
+                # One that asked and was answered within itself is a whole session, or a provider's.
+                if run is not None and run.asked_by is not chat:
+                    self.heard[chat].append(run)
+                    self.told_ns[run] = min(chat.end_ns, self.told_ns.get(run, LATEST_NS))
+
+    def _causes(self, node: Draft | Fact) -> list[Draft | Fact]:
+        if isinstance(node, Fact):
+            return [*self.heard.get(node, ()), *self._around(node, None)]
+        asked_by = node.asked_by
+        asker = [asked_by] if asked_by is not None and asked_by.kind == "chat" else []
+        return [*asker, *self._around(node.fact, node)]
+
+    def _around(self, fact: Fact, own: Draft | None) -> list[Draft]:
+        """The call that the span was made for."""
+        for one in self.tree.above(fact):
+            draft = self.by_span.get(one.span_id)
+            if draft is not None and draft is not own:
+                return [draft]
+        return []
+
+    def apply(self) -> None:
+        at: dict[Draft | Fact, int] = {}
+        nodes: list[Draft | Fact] = [*self.drafts]
+        for node in causes_first(nodes, self._causes):
+            own = node.start_ns if isinstance(node, Fact) else node.place[0]
+            after = max((at.get(cause, -1) + 1 for cause in self._causes(node)), default=0)
+            at[node] = min(max(own, after), LATEST_NS)
+        for draft in self.drafts:
+            place = draft.place
+            draft.timeless = place[0] <= 0
+            draft.back_ns = self._contradiction(draft, at[draft] - place[0])
+            draft.place = (at[draft], *place[1:])
+
+    def _contradiction(self, draft: Draft, moved_ns: int) -> int:
+        """By how much clocks contradict the causes of a call, 0 within what clocks may differ."""
+        fact = draft.fact
+        above = [one for one in self.tree.above(fact) if one.start_ns > 0]
+        start = fact.start_ns
+        behind = max((one.start_ns - start for one in above), default=0)
+        told = self.told_ns.get(draft)
+        ahead = start - told if told is not None and draft.executed else 0
+        worst = max(moved_ns, behind, ahead)
+        if above and above[0].end_ns > above[0].start_ns:
+            orphaned = start - above[0].end_ns
+            worst = max(worst, orphaned if orphaned > ORPHAN_NS else 0)
+        return max(fact.back_ns, worst if worst > self.tree.skew_ns else 0)
+
+
+def settle_across(key: str, traces: Sequence[TraceCalls]) -> dict[str, int]:
+    """How much later the calls of each trace, by its id, were made than its clock says: after the
+    calls of other traces whose results its model calls were told.
+    """
+    owners: dict[str, tuple[TraceCalls, int] | None] = {}
+    for trace in traces:
+        for draft in trace.segments[key].drafts:
+            if draft.call_id:  # an id that two traces use tells nothing
+                unique = draft.call_id not in owners
+                owners[draft.call_id] = (trace, draft.place[0]) if unique else None
+    before = {
+        trace: [
+            owner for one in trace.follows if (owner := owners.get(one)) and owner[0] is not trace
+        ]
+        for trace in traces
+    }
+    later: dict[str, int] = {}
+    for trace in causes_first(traces, lambda one: [other for other, _ in before[one]]):
+        places = [draft.place[0] for draft in trace.segments[key].drafts]
+        after = max(
+            (place + later.get(other.trace_id, 0) + 1 for other, place in before[trace]), default=0
+        )
+        later[trace.trace_id] = max(0, after - min(places)) if places else 0
+    return later
