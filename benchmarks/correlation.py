@@ -1,71 +1,132 @@
-"""How often null streams ever alarm at the gate, and which correlation breaks the guarantee."""
+"""How often null streams ever alarm at the gate, and which correlation breaks the guarantee.
+
+Trajectories come in bursts that share a random offset on the logit scale, in the reference and in
+the streams alike; nothing changes. Each stream has a reference of its own, and goes through the
+product's increments and mixture.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from detectors.confidence import wilson_interval
-from detectors.sequential import TILTS, Floats, Opportunities, Settings, log_increments
-from detectors.upper_hazard import ALL, calibrate
+from detectors.run_length import pool
+from detectors.sequential import Floats, Opportunities, Settings
+from detectors.threshold import guaranteed
+from detectors.upper_hazard import Calibration, calibrate
 
 RATE, EACH, BURST = 0.05, 2, 20
 """Opportunities are taken at 5 %, two a trajectory; 20 trajectories in a row share an offset."""
 
+REFERENCE, STEPS = 5_000, 2_000
+"""Trajectories of a reference and of a stream."""
+
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 """Standard deviations of the offset, on the logit scale."""
 
+GATE = Settings(mode="gate", alpha=0.05, categories=1)
+VARIANTS = ((0.0, False), (0.2, False), (0.0, True), (0.2, True))
+"""Materiality, and whether the reference is told of the bursts."""
 
-def _rates(strength: float, rows: int, columns: int, rng: np.random.Generator) -> Floats:
-    """Rates with mean `RATE`, shared by each burst; (rows, columns)."""
-    offsets = rng.normal(0, strength, (rows // BURST + 1, columns))
-    raw = RATE / (1 - RATE) * np.exp(offsets)
-    rates = raw / (1 + raw)
-    return np.repeat(rates * RATE / rates.mean(), BURST, axis=0)[:rows]
+CELLS = len(STRENGTHS)
+
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
 
 
-def ever(
-    strength: float, tau: float, clusters: bool, streams: int, rng: np.random.Generator
-) -> tuple[int, float]:
-    """How many of the streams of 2,000 trajectories ever alarm at alpha 0.05, and the
-    overdispersion that the reference of 5,000 trajectories shows.
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many of the streams ever alarm in each of `VARIANTS`. `correlation`: of two opportunities
+    in one burst; `overdispersion`: mean of what references told of the bursts see.
     """
-    settings = Settings(mode="gate", alpha=0.05, categories=1, tau=tau)
-    size, steps = 5_000, 2_000
-    taken = rng.random((size, EACH)) < _rates(strength, size, 1, rng)
-    known = calibrate(
-        [Opportunities.of([0] * EACH, [RATE] * EACH, row.tolist()) for row in taken],
-        1,
-        settings,
-        clusters=[i // BURST for i in range(size)] if clusters else None,
-    )
-    upper = np.array([min(1.0, RATE * float(known.upper[0, ALL]) * (1 + tau))])
-    won = log_increments(upper, np.array([True]), TILTS)[0] / known.temper[0]
-    lost = log_increments(upper, np.array([False]), TILTS)[0] / known.temper[0]
-    alarms = 0
-    for begin in range(0, streams, 100):
-        count = min(100, streams - begin)
-        hits = rng.binomial(EACH, _rates(strength, steps, count, rng))
-        log_e = np.cumsum(hits[:, :, None] * won + (EACH - hits[:, :, None]) * lost, axis=0)
-        mixed = np.logaddexp.reduce(log_e, axis=2) - np.log(len(TILTS))
-        alarms += int((mixed.max(axis=0) >= np.log(1 / settings.alpha)).sum())
-    return alarms, float(known.overdispersion[0])
 
+    strength: float
+    correlation: float
+    overdispersion: float
+    streams: int
+    alarms: tuple[int, ...]
 
-def print_null_study(rng: np.random.Generator, quick: bool) -> None:
-    """The table of ever-alarm shares by correlation strength."""
-    streams = 200 if quick else 500
-    print(
-        f"\n### Null streams that ever alarm at the gate, alpha 0.05\n\n{streams} streams of 2,000"
-        f" trajectories, {EACH} opportunities each at {RATE:.0%}; bursts of {BURST} trajectories"
-        " share a random offset.\n\n| deviation of the offset (logit) | overdispersion | tau 0,"
-        " bursts not told | tau 0, bursts told | tau 0.2, bursts told |\n| --: | --: | --: | --: |"
-        " --: |"
-    )
-    for strength in STRENGTHS:
+    def line(self) -> str:
+        """A row of the table, a variant whose interval is above alpha marked."""
         shown: list[str] = []
-        dispersion = 1.0
-        for tau, clusters in ((0.0, False), (0.0, True), (0.2, True)):
-            alarms, seen = ever(strength, tau, clusters, streams, rng)
-            dispersion = max(dispersion, seen)
-            low, high = wilson_interval(alarms, streams)
-            broken = " **broken**" if low > 0.05 else ""
-            shown.append(f"{alarms / streams:.1%} ({low:.1%}-{high:.1%}){broken}")
-        print(f"| {strength:g} | {dispersion:.1f} | {' | '.join(shown)} |", flush=True)
+        for alarms in self.alarms:
+            low, high = wilson_interval(alarms, self.streams)
+            broken = " **broken**" if low > GATE.alpha else ""
+            shown.append(f"{alarms / self.streams:.1%} ({low:.1%}-{high:.1%}){broken}")
+        figures = f"{self.strength:g} | {self.correlation:.3f} | {self.overdispersion:.1f}"
+        return f"| {figures} | {' | '.join(shown)} |"
+
+
+def centre(strength: float) -> float:
+    """The logit at which rates with that deviation have the mean `RATE`, by bisection."""
+    low, high = -20.0, 0.0
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (low, middle) if _moment(middle, strength, 1) > RATE else (middle, high)
+    return low
+
+
+def correlation(strength: float) -> float:
+    """Of two opportunities in one burst: variance of the shared rate over RATE (1 - RATE)."""
+    variance = _moment(centre(strength), strength, 2) - RATE**2
+    return max(0.0, variance / (RATE * (1 - RATE)))
+
+
+def _moment(middle: float, strength: float, power: int) -> float:
+    """E[rate ** power] by Gauss-Hermite quadrature."""
+    rates = 1 / (1 + np.exp(-(middle + strength * _NODES)))
+    return float((rates**power * _WEIGHTS).sum() / _WEIGHTS.sum())
+
+
+def trajectories(strength: float, count: int, rng: np.random.Generator) -> list[Opportunities]:
+    """That many trajectories in bursts."""
+    offsets = rng.normal(0, strength, count // BURST + 1) + centre(strength)
+    rates = np.repeat(1 / (1 + np.exp(-offsets)), BURST)[:count]
+    taken = rng.random((count, EACH)) < rates[:, None]
+    return [Opportunities.of([0] * EACH, [RATE] * EACH, row) for row in taken]
+
+
+def peak(known: Calibration, batch: list[Opportunities], settings: Settings) -> float:
+    """The largest log e-value that a stream reaches against a reference."""
+    drawn = pool(known, batch, 0, settings)
+    log_e: Floats = np.cumsum(np.log(drawn.increment, dtype=np.float64), axis=0)
+    top = log_e.max(axis=(1, 2), keepdims=True)
+    mixed = np.log((np.exp(log_e - top) * drawn.weight).sum(axis=(1, 2))) + top[:, 0, 0]
+    return float(mixed.max())
+
+
+def share(strength: float, streams: int, rng: np.random.Generator) -> Share:
+    """The figures of one strength."""
+    alarms, dispersion = [0] * len(VARIANTS), 0.0
+    bursts = [index // BURST for index in range(REFERENCE)]
+    limit = guaranteed(GATE)
+    for _ in range(streams):
+        reference = trajectories(strength, REFERENCE, rng)
+        stream = trajectories(strength, STEPS, rng)
+        known = {
+            told: calibrate(reference, 1, GATE, clusters=bursts if told else None)
+            for told in (False, True)
+        }
+        dispersion += float(known[True].overdispersion[0]) / streams
+        for index, (tau, told) in enumerate(VARIANTS):
+            alarms[index] += peak(known[told], stream, replace(GATE, tau=tau)) >= limit
+    return Share(strength, correlation(strength), dispersion, streams, tuple(alarms))
+
+
+def null_study(
+    rng: np.random.Generator, streams: int, progress: Callable[[], None]
+) -> Iterator[str]:
+    """The table of ever-alarm shares, as Markdown lines; `progress` is called after each."""
+    yield (
+        f"{streams} streams of {STEPS:,} trajectories, each against a reference of {REFERENCE:,},"
+        f" {EACH} opportunities each at {RATE:.0%}; bursts of {BURST} trajectories share a random"
+        f" offset. Alpha {GATE.alpha:g}."
+    )
+    yield ""
+    variants = [f"tau {tau:g}, bursts{'' if told else ' not'} told" for tau, told in VARIANTS]
+    columns = ("deviation of the offset (logit)", "correlation in a burst", "overdispersion")
+    yield f"| {' | '.join((*columns, *variants))} |"
+    yield f"| {' | '.join('--:' for _ in (*columns, *variants))} |"
+    for strength in STRENGTHS:
+        yield share(strength, streams, rng).line()
+        progress()
