@@ -22,7 +22,8 @@ from telltale.cli import BAD_INPUT, invoke
 Change = Callable[[Span], None]
 REFERENCE, LONG, SHORT = 600, 500, 150
 """`LONG`: enough for a verdict `clear`, were there nothing against it."""
-COULD_BE_CLEAR = ("same", "tools", "careful-tools", "digests", "timeless")
+WRONG_CLOCKS = ("backwards", "set-back", "tools-behind")
+COULD_BE_CLEAR = ("same", "tools", "careful-tools", "digests", "timeless", *WRONG_CLOCKS)
 USUAL = Agent("usual", "acme-8b", habit=0.25)
 ARGUMENTS = ("gen_ai.tool.call.arguments", "gen_ai.tool.call.result")
 
@@ -41,6 +42,13 @@ def backwards(span: Span) -> None:
 def ends_before_it_starts(span: Span) -> None:
     """A clock that was set back during every call."""
     span.end_time_unix_nano = span.start_time_unix_nano - 1_000_000
+
+
+def tools_behind(span: Span) -> None:
+    """The tools run on a host whose clock is an hour behind the agent's."""
+    if span.name.startswith("execute_tool"):
+        span.start_time_unix_nano -= 3_600_000_000_000
+        span.end_time_unix_nano -= 3_600_000_000_000
 
 
 def timeless(span: Span) -> None:
@@ -76,6 +84,7 @@ STREAMS: dict[str, tuple[Agent, Change]] = {
     "digests": (replace(USUAL, seed=8), digested),
     "backwards": (replace(USUAL, seed=9), backwards),
     "set-back": (replace(USUAL, seed=10), ends_before_it_starts),
+    "tools-behind": (replace(USUAL, seed=14), tools_behind),
     "timeless": (replace(USUAL, seed=11), timeless),
     "few": (replace(USUAL, seed=12), same),
     "idle": (replace(USUAL, cleanup=0.0, seed=13), same),
@@ -171,10 +180,10 @@ def test_without_times_nothing_is_clear(judge: Run) -> None:
     assert "have no time" in verdicts["UA01"]["reason"]
 
 
-@pytest.mark.parametrize("name", ["backwards", "set-back"])
-def test_clocks_that_run_backwards_raise_no_alarm(name: str, judge: Run) -> None:
-    """A mirrored order of calls is an order like any other; it must not be taken for a rise."""
-    assert "alarm" not in states(judge(name))
+@pytest.mark.parametrize("name", WRONG_CLOCKS)
+def test_clocks_that_run_backwards_give_neither_clear_nor_an_alarm(name: str, judge: Run) -> None:
+    """What led to a call is not known then; a mirrored order must not be taken for a rise."""
+    assert states(judge(name)) <= {"insufficient", "blind"}
 
 
 def test_a_category_the_reference_never_saw_is_blind(judge: Run) -> None:
