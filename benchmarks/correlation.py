@@ -26,6 +26,12 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 """Standard deviations of the offset, on the logit scale."""
 
 GATE = Settings(mode="gate", alpha=0.05, categories=1)
+_POSSIBLE = [
+    Opportunities.of([0] * EACH, [RATE] * EACH, [bool(code >> k & 1) for k in range(EACH)])
+    for code in range(1 << EACH)
+]
+"""Every trajectory there can be, by the bits of what was taken."""
+
 VARIANTS = ((0.0, False), (0.2, False), (0.0, True), (0.2, True))
 """Materiality, and whether the reference is told of the bursts."""
 
@@ -83,7 +89,7 @@ def trajectories(strength: float, count: int, rng: np.random.Generator) -> list[
     offsets = rng.normal(0, strength, count // BURST + 1) + centre(strength)
     rates = np.repeat(1 / (1 + np.exp(-offsets)), BURST)[:count]
     taken = rng.random((count, EACH)) < rates[:, None]
-    return [Opportunities.of([0] * EACH, [RATE] * EACH, row) for row in taken]
+    return [_POSSIBLE[row] for row in (taken @ (1 << np.arange(EACH))).tolist()]
 
 
 def peak(known: Calibration, batch: list[Opportunities], settings: Settings) -> float:
