@@ -12,6 +12,7 @@ from collector.facts import Fact
 from collector.identity import match_name
 from collector.messages import Answer
 from collector.tree import Tree
+from collector.values import tells_more
 
 
 def resolve(
@@ -87,7 +88,7 @@ class _Resolver:
             for answer in fact.answers:
                 if answer.call_id:
                     known = answers.get(answer.call_id)
-                    if known is None or (known.content in (None, "") and answer.content):
+                    if known is None or tells_more(answer.content, known.content):
                         answers[answer.call_id] = answer
                 elif answer.tool:
                     by_tool[match_name(answer.tool)].append(answer)

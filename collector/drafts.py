@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from collector.facts import Fact
 from collector.messages import Answer
 from collector.tool_definitions import Offered
-from collector.values import same_arguments
+from collector.values import same_arguments, tells_more
 from contracts.span import Value
 from contracts.trajectory import ArgumentsState
 
@@ -67,8 +67,9 @@ class Draft:
             self.loose = other.loose
             self.arguments, self.arguments_state = other.arguments, other.arguments_state
         self.call_id = self.call_id or other.call_id
-        if not self.has_result and other.has_result:
-            self.result, self.has_result = other.result, True
+        if tells_more(other.result, self.result):
+            self.result = other.result
+        self.has_result = self.has_result or other.has_result
         self.failed = self.failed or other.failed
         self.error = self.error or other.error
         if other.error_type and other.error_type not in self.error_type:

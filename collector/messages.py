@@ -162,7 +162,12 @@ def read(value: Value, name: str = "") -> Messages:
     """
     walk = _Walk()
     walk.visit(decode(value), _tag(name), "", 0)
-    answers = tuple(answer._replace(content=_cut(answer.content)) for answer in walk.answers)
+    # Some leave out what is empty: an answer without content beside others that have theirs.
+    nothing: Value = "" if any(answer.content is not None for answer in walk.answers) else None
+    answers = tuple(
+        answer._replace(content=nothing if answer.content is None else _cut(answer.content))
+        for answer in walk.answers
+    )
     return Messages(tuple(walk.asks), answers, walk.request, walk.system)
 
 

@@ -47,7 +47,7 @@ def tool_fields(reading: Reading) -> dict[str, object]:
     given, state, loose = _arguments(reading)
     events = _tool_events(span.events)
     results = [*reading.values(Field.RESULT), *reading.values(Field.OUTPUT), *events.results]
-    raw_result = next((one for one in results if one is not None and one != ""), None)
+    raw_result = next((one for one in results if one != ""), "" if results else None)
     failed, error, error_type = _failure(reading, events)
     if state == "absent" and failed:
         given, state = from_validation_error(error)
@@ -209,12 +209,15 @@ def _tool_events(events: tuple[Event, ...]) -> _ToolEvents:
             taken.error = text_of(event.attributes.get("exception.message")) or taken.error
             taken.error_type = text_of(event.attributes.get("exception.type")) or taken.error_type
         elif event.name == "gen_ai.choice":
-            taken.results.append(event.attributes.get("message") or event.attributes.get("content"))
+            taken.results += _recorded(event, "message", "content")[:1]
         elif event.name in ("tool.output", "tool.result", "gen_ai.tool.result"):
-            for key in ("output", "result", "content"):
-                if event.attributes.get(key) is not None:
-                    taken.results.append(event.attributes[key])
+            taken.results += _recorded(event, "output", "result", "content")
     return taken
+
+
+def _recorded(event: Event, *names: str) -> list[Value]:
+    found = [event.attributes.get(name) for name in names]
+    return [value for value in found if value is not None]
 
 
 def part_fields(reading: Reading) -> dict[str, object]:

@@ -11,14 +11,14 @@ from collector.identity import match_name
 from collector.messages import Answer
 from collector.outcomes import flat, outcome_of_failure, refusal, says_failed, says_refused
 from collector.tree import SKEW_NS
-from collector.values import text_of
+from collector.values import tells_more, text_of
 from contracts.trajectory import Call, Outcome, Trajectory
 
 _SENTENCE = re.compile(r"[.;\n]")
 _DENIES = re.compile(r"den(?:y|ied)|reject|block|refus|disallow|cancel|forbid|^false$|^no$", re.I)
 
 CALLS_WITH_NOTHING = 3
-"""So many calls of several tools, all with `{}`, mean hidden inputs: some SDKs write that."""
+"""So many calls of several tools, all with `{}`, mean hidden values: some SDKs write that."""
 
 
 def build(
@@ -33,7 +33,9 @@ def build(
     answers: dict[str, Answer] = {}
     for trace in ordered:
         for call_id, answer in trace.answers.items():
-            answers.setdefault(call_id, answer)
+            known = answers.setdefault(call_id, answer)
+            if tells_more(answer.content, known.content):
+                answers[call_id] = answer
     placed = [
         (draft, trace)
         for trace, segment in zip(ordered, segments, strict=True)
@@ -104,12 +106,18 @@ def _models(ordered: Sequence[TraceCalls]) -> dict[str, str]:
     return models
 
 
-def _hidden(placed: Placed) -> bool:
-    drafts = [draft for draft, _ in placed]
-    return (
-        len(drafts) >= CALLS_WITH_NOTHING
+def _hidden(placed: Placed) -> frozenset[str]:
+    """Which of `arguments` and `results` are hidden."""
+    with_results = [draft for draft, _ in placed if draft.has_result]
+    return frozenset(
+        what
+        for what, drafts, values in (
+            ("arguments", [draft for draft, _ in placed], [one.arguments for one, _ in placed]),
+            ("results", with_results, [draft.result for draft in with_results]),
+        )
+        if len(drafts) >= CALLS_WITH_NOTHING
         and len({draft.tool for draft in drafts}) > 1
-        and all(draft.arguments_state == "object" and draft.arguments == {} for draft in drafts)
+        and all(value == {} for value in values)
     )
 
 
@@ -123,7 +131,7 @@ def _call(
     model: str,
     conversation: str,
     answers: dict[str, Answer],
-    hidden: bool,
+    hidden: frozenset[str],
     has_spans: bool,
 ) -> Call:
     fact = draft.fact
@@ -133,8 +141,8 @@ def _call(
     outcome, error = _outcome(draft, answer, has_spans)
     if outcome in ("error", "denied") and _lacks_required(draft) and not draft.decision:
         outcome = "invalid_arguments"
-    result = draft.result
-    if not draft.has_result and answer is not None:
+    result = None if draft.result == {} and "results" in hidden else draft.result
+    if answer is not None and tells_more(answer.content, result):
         result = answer.content
     agent = draft.agent or top_agent
     parent = draft.parent_agent or (top_agent if draft.delegated and agent != top_agent else "")
@@ -155,8 +163,8 @@ def _call(
         conversation_id=conversation,
         user_id=draft.user,
         tool=draft.tool,
-        arguments=None if hidden else draft.arguments,
-        arguments_state="absent" if hidden else draft.arguments_state,
+        arguments=None if "arguments" in hidden else draft.arguments,
+        arguments_state="absent" if "arguments" in hidden else draft.arguments_state,
         result=result,
         outcome=outcome,
         error=error,
@@ -207,8 +215,8 @@ def _outcome(draft: Draft, answer: Answer | None, has_spans: bool) -> tuple[Outc
             )
         return outcome, draft.error or text_of(draft.result) or words
     refused = says_refused(draft.result)
-    if not refused and not draft.has_result and answer is not None:
-        refused = refusal(words, loose=True)
+    if not refused and answer is not None and (not draft.has_result or draft.result == ""):
+        refused = refusal(words, loose=not draft.has_result)
     if refused:
         return refused, flat(draft.result) or words
     if answer is not None and answer.failed:

@@ -274,8 +274,31 @@ _REPR_CONTENT = re.compile(r"^content=('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")")
 
 
 def result(raw: Value) -> Value:
-    """A tool's result, LangChain message envelopes and JSON in JSON unwrapped."""
-    return shallow(_result(decode(raw), 0))
+    """A tool's result, LangChain message envelopes and JSON in JSON unwrapped.
+
+    None where `raw` is, and for the marker of a hidden one; a recorded null is "", as other
+    results that say nothing.
+    """
+    if raw is None:
+        return None
+    value = shallow(_result(decode(raw), 0))
+    if isinstance(value, str) and _HIDDEN.match(value):
+        return None
+    return "" if value is None else value
+
+
+_HIDDEN = re.compile(r"^\s*[\[<(_*]+\s*(?:redacted|hidden|masked|filtered|removed)[\W_]*$", re.I)
+
+
+def tells_more(one: Value, other: Value) -> bool:
+    """Whether result `one` says more than `other`: anything than nothing, that than no record."""
+    return _telling(one) > _telling(other)
+
+
+def _telling(value: Value) -> int:
+    if value is None:
+        return 0
+    return 1 if isinstance(value, (str, list, dict)) and not value else 2
 
 
 def _result(value: Value, depth: int) -> Value:
