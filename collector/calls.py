@@ -11,8 +11,8 @@ from collector.executions import Executions
 from collector.facts import Fact
 from collector.identity import match_name
 from collector.messages import Answer
+from collector.results import tells_more
 from collector.tree import Tree
-from collector.values import tells_more
 
 
 def resolve(

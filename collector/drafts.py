@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from collector.facts import Fact
 from collector.messages import Answer
+from collector.results import tells_more
 from collector.tool_definitions import Offered
-from collector.values import same_arguments, tells_more
+from collector.values import same_arguments
 from contracts.span import Value
 from contracts.trajectory import ArgumentsState
 

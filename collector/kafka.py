@@ -13,8 +13,12 @@ from contracts.record import Gap, Partition, Position, Record
 
 POLL_BYTES = 16 * 1024 * 1024
 """Most payload bytes handed over by one `poll`, unless one record alone has more."""
-UNKNOWN_LAG_S = 3_600.0
-"""Lag told before the brokers first answered: a backlog must not look like silence."""
+UNKNOWN_LAG_S = 30 * 86_400.0
+"""Lag told before the brokers first answered, and before a partition that is behind gave its first
+record: a backlog must not look like silence.
+"""
+FIRST_RECORD_S = 60.0
+"""How long that record is waited for; after it such a partition is as old as it was noticed."""
 STUCK_S = 60.0
 """A reader that gave no sign for this long hangs in the client library and is replaced."""
 
@@ -149,7 +153,10 @@ class KafkaSource:
         if listener.error is not None:
             since.append(listener.reached_ns)
         for partition, noticed_ns in list(listener.behind_since_ns.items()):
-            since.append(self._last_received_ns.get(partition, noticed_ns))
+            unknown_ns = now_ns - int(UNKNOWN_LAG_S * 1e9)
+            waits = now_ns - noticed_ns < FIRST_RECORD_S * 1e9
+            otherwise_ns = unknown_ns if waits else noticed_ns
+            since.append(self._last_received_ns.get(partition, otherwise_ns))
         return max(0.0, (now_ns - min(since)) / 1e9)
 
     def close(self, timeout_s: float) -> None:

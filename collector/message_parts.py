@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import cast
 
-from collector.values import text_block, text_of
+from collector.results import text_block
+from collector.values import text_of
 from contracts.span import Value
 
 

@@ -22,7 +22,8 @@ from collector.message_parts import (
     typed_output,
 )
 from collector.python_reprs import REPR, repr_calls, repr_lists
-from collector.values import arguments, decode, result, text_of
+from collector.results import result
+from collector.values import arguments, decode, text_of
 from contracts.span import Value
 from contracts.trajectory import ArgumentsState
 

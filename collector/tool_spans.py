@@ -8,13 +8,13 @@ from collector.dialects import Field
 from collector.facts import TEXT_CHARACTERS
 from collector.kinds import HANDOFF
 from collector.reading import Reading
+from collector.results import result
 from collector.tool_definitions import required
 from collector.values import (
     arguments,
     decode,
     from_validation_error,
     is_schema,
-    result,
     text_of,
 )
 from contracts.span import STATUS_ERROR, Event, Value

@@ -10,8 +10,9 @@ from collector.drafts import Draft, TraceCalls
 from collector.identity import match_name
 from collector.messages import Answer
 from collector.outcomes import flat, outcome_of_failure, refusal, says_failed, says_refused
+from collector.results import tells_more
 from collector.tree import SKEW_NS
-from collector.values import tells_more, text_of
+from collector.values import text_of
 from contracts.trajectory import Call, Outcome, Trajectory
 
 _SENTENCE = re.compile(r"[.;\n]")

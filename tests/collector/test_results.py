@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
+from collector.results import tells_more
 from collector.sessions import Sessions
-from collector.values import tells_more
 from contracts.span import Event, LogEvent, Span, Value
 from contracts.testing import Spans
 from contracts.trajectory import Call
