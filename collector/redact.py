@@ -2,15 +2,17 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from collector.redact_finder import SecretFinder, shipped_finder
 from collector.redact_keywords import Family, is_secret, key_family
 from collector.redact_shapes import digest, shaped
 from contracts.record import DeadLetter
 from contracts.span import Event, LogEvent, Span, Value
+
+T = TypeVar("T")
 
 FLAG = "redacted"
 HEAD_BYTES = 512
@@ -61,57 +63,25 @@ class Redactor:
         self.last_error = ""
 
     def span(self, span: Span) -> Span:
-        if self._off:
-            return span
-        try:
-            return self._span(span)
-        except Exception as error:  # fail closed, whatever a rule did
-            self._failed(error)
-            return replace(
-                span,
-                name=self._marker(span.name, "error"),
-                status_message=self._marker(span.status_message, "error"),
-                resource=self._blank(span.resource),
-                attributes=self._blank(span.attributes),
-                events=tuple(
-                    Event(self._marker(e.name, "error"), e.time_ns, self._blank(e.attributes))
-                    for e in span.events
-                ),
-                flags=(*span.flags, FLAG),
-                digest=self._keyed_digest(span.digest),
-            )
+        return self._closed(span, self._span, self._blank_span)
 
     def log(self, log: LogEvent) -> LogEvent:
-        if self._off:
-            return log
-        try:
-            return self._log(log)
-        except Exception as error:  # fail closed, whatever a rule did
-            self._failed(error)
-            return replace(
-                log,
-                resource=self._blank(log.resource),
-                attributes=self._blank(log.attributes),
-                body=self._blank_value(log.body),
-                digest=self._keyed_digest(log.digest),
-            )
+        return self._closed(log, self._log, self._blank_log)
 
     def dead_letter(self, letter: DeadLetter) -> DeadLetter:
         """With the secrets in its head replaced; without its head where all content is."""
-        if self._off:
-            return letter
-        if self._shapes:
-            return replace(letter, head=b"")
-        try:
-            head = self._bytes(letter.head)
-        except Exception as error:  # fail closed, whatever a rule did
-            self._failed(error)
-            head = b""
-        return letter if head is letter.head else replace(letter, head=head[:HEAD_BYTES])
+        return self._closed(letter, self._letter, self._headless)
 
-    def _failed(self, error: Exception) -> None:
-        self.errors += 1
-        self.last_error = type(error).__name__  # its message may hold the text
+    def _closed(self, item: T, redact: Callable[[T], T], blank: Callable[[T], T]) -> T:
+        """`item` redacted; blank after an error, whatever a rule did."""
+        if self._off:
+            return item
+        try:
+            return redact(item)
+        except Exception as error:
+            self.errors += 1
+            self.last_error = type(error).__name__  # its message may hold the text
+            return blank(item)
 
     def _span(self, span: Span) -> Span:
         resource = self._shared(span.resource)
@@ -285,6 +255,40 @@ class Redactor:
         return hashlib.blake2b(
             digest.encode(), key=self._key[:64], digest_size=16, person=b"span digest"
         ).hexdigest()
+
+    def _letter(self, letter: DeadLetter) -> DeadLetter:
+        if self._shapes:
+            return self._headless(letter)
+        head = self._bytes(letter.head)
+        return letter if head is letter.head else replace(letter, head=head[:HEAD_BYTES])
+
+    def _headless(self, letter: DeadLetter) -> DeadLetter:
+        return replace(letter, head=b"")
+
+    def _blank_span(self, span: Span) -> Span:
+        return replace(
+            span,
+            name=self._marker(span.name, "error"),
+            status_message=self._marker(span.status_message, "error"),
+            resource=self._blank(span.resource),
+            attributes=self._blank(span.attributes),
+            events=tuple(
+                Event(self._marker(e.name, "error"), e.time_ns, self._blank(e.attributes))
+                for e in span.events
+            ),
+            flags=(*span.flags, FLAG),
+            digest=self._keyed_digest(span.digest),
+        )
+
+    def _blank_log(self, log: LogEvent) -> LogEvent:
+        return replace(
+            log,
+            name=self._marker(log.name, "error"),  # a body that is text may stand there
+            resource=self._blank(log.resource),
+            attributes=self._blank(log.attributes),
+            body=self._blank_value(log.body),
+            digest=self._keyed_digest(log.digest),
+        )
 
     def _blank(self, values: Mapping[str, Value], depth: int = 0) -> dict[str, Value]:
         return {key: self._blank_value(value, depth) for key, value in values.items()}

@@ -181,9 +181,10 @@ def test_an_error_replaces_every_text() -> None:
     assert redacted.flags == ("redacted",)
     assert (redactor.errors, redactor.last_error) == (1, "RuntimeError")
     assert "poison" not in repr(redactor.log(log(body={"x": ["poison"]})))
+    assert "poison" not in repr(redactor.log(replace(log(body="poison"), name="poison")))
     letter = DeadLetter("invalid_json", "why", b"poison", 6, "replay", 1)
     assert redactor.dead_letter(letter).head == b""
-    assert redactor.errors == 3
+    assert redactor.errors == 4
     clean = span({"a": "fine"})
     assert redactor.span(clean) is clean
 
