@@ -139,7 +139,7 @@ class KafkaSource:
 
     def lag_s(self, now_ns: int) -> float | None:
         """Age of the oldest record not yet polled, as far as known; it grows while the brokers are
-        away. None before `start`.
+        away. `UNKNOWN_LAG_S` at least while it cannot be known. None before `start`.
         """
         listener = self._listener
         if listener is None:
@@ -153,10 +153,10 @@ class KafkaSource:
         if listener.error is not None:
             since.append(listener.reached_ns)
         for partition, noticed_ns in list(listener.behind_since_ns.items()):
-            unknown_ns = now_ns - int(UNKNOWN_LAG_S * 1e9)
-            waits = now_ns - noticed_ns < FIRST_RECORD_S * 1e9
-            otherwise_ns = unknown_ns if waits else noticed_ns
-            since.append(self._last_received_ns.get(partition, otherwise_ns))
+            first_ns = noticed_ns
+            if now_ns - noticed_ns < FIRST_RECORD_S * 1e9:
+                first_ns -= int(UNKNOWN_LAG_S * 1e9)
+            since.append(self._last_received_ns.get(partition, first_ns))
         return max(0.0, (now_ns - min(since)) / 1e9)
 
     def close(self, timeout_s: float) -> None:

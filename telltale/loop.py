@@ -75,6 +75,7 @@ class Loop:
         self._backoff_s = 0.0
         self._records = FIRST_RECORDS
         self._unavailable: set[str] = set()
+        self._away_since_ns: dict[str, int] = {}
 
     def stop(self) -> None:
         """End after the batch in work. Any thread may call it."""
@@ -145,13 +146,19 @@ class Loop:
     def watermark_ns(self, now_ns: int) -> int:
         """Receive time up to which everything is polled: a backlog must not look like silence.
 
-        A source that is away holds the judging of the others back by at most `AWAY_S`.
+        A source that is away holds the judging of the others back for at most `AWAY_S`; one that
+        was not reached since the start may hold back anything until then.
         """
         behind_s = 0.0
         for source in self._sources:
             lag_s = source.lag_s(now_ns)
-            if lag_s is not None:
-                behind_s = max(behind_s, lag_s if source.up else min(lag_s, AWAY_S))
+            if source.up:
+                self._away_since_ns.pop(source.name, None)
+            elif lag_s is not None:
+                since_ns = self._away_since_ns.setdefault(source.name, now_ns)
+                if now_ns - since_ns >= AWAY_S * 1e9:
+                    lag_s = min(lag_s, AWAY_S)
+            behind_s = max(behind_s, lag_s or 0.0)
         return now_ns - int(behind_s * 1e9)
 
     def _store_batch(

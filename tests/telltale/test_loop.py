@@ -191,7 +191,16 @@ def test_the_watermark_is_that_of_the_source_that_is_furthest_behind(
     near.lag, far.lag = 2.0, 7_200.0
     assert loop.watermark_ns(now_ns) == now_ns - 7_200 * 10**9
     far.away = True
-    assert loop.watermark_ns(now_ns) == now_ns - int(loops.AWAY_S * 1e9)
+    away_ns = int(loops.AWAY_S * 1e9)
+    assert loop.watermark_ns(now_ns) == now_ns - 7_200 * 10**9
+    now_ns += away_ns - 1
+    assert loop.watermark_ns(now_ns) == now_ns - 7_200 * 10**9
+    now_ns += 1
+    assert loop.watermark_ns(now_ns) == now_ns - away_ns
+    far.away = False
+    assert loop.watermark_ns(now_ns) == now_ns - 7_200 * 10**9
+    far.away = True
+    assert loop.watermark_ns(now_ns) == now_ns - 7_200 * 10**9
     far.lag = None
     assert loop.watermark_ns(now_ns) == now_ns - 2 * 10**9
 
