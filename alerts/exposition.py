@@ -123,7 +123,7 @@ class Exposition:
         expects of a restarted process.
         """
         with self._series.lock:
-            for name in ("verdict", "evidence_log10", "rate_lower_bound"):
+            for name in ("verdict", "evidence_log10", "rate_lower_bound", "drift_log10"):
                 self._series.clear(name)
             self._verdicts(verdicts)
             for subject, received_ns in last_received_ns.items():
@@ -233,6 +233,8 @@ class Exposition:
                 self._series.set("verdict", float(state == verdict.state), (*cell, state))
             self._series.set("evidence_log10", verdict.evidence_log10, cell)
             self._series.set("rate_lower_bound", verdict.rate_lower, cell)
+            if verdict.drift_log10 is not None and cell[0] != OTHER:
+                self._series.set("drift_log10", verdict.drift_log10, (cell[0], cell[2]))
 
     def _alert(self, alert: Alert) -> None:
         self._series.add("alerts_total", (alert.kind, alert.severity))

@@ -92,6 +92,12 @@ DEFINITIONS: tuple[Definition, ...] = (
         "Anytime-valid lower bound of the unsafe rate per opportunity.",
     ),
     Definition(
+        "drift_log10",
+        "gauge",
+        ("subject", "reference"),
+        "log10 of the e-value that the shape of behaviour differs; informational.",
+    ),
+    Definition(
         "category_info",
         "gauge",
         ("category", "title", "severity"),

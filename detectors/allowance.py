@@ -13,10 +13,15 @@ from detectors.threshold import guaranteed
 from detectors.upper_hazard import Calibration
 
 FEWEST: Final = 100
-"""Trajectories of a reference below which the guaranteed threshold stays."""
-DRAWN: Final = 10_000
-"""Trajectories that are simulated: a part of a larger reference, copies of a smaller one, each with
-outcomes of its own. With few, the rate that was drawn and not the one bet against would decide."""
+"""Trajectories with an opportunity of a category below which it is not simulated; where none has
+as many, the guaranteed threshold stays."""
+DRAWN: Final = 4_000
+"""Trajectories per category that streams are drawn from: a part of a larger reference, copies of a
+smaller one, each with outcomes of its own. With few, the rate that was drawn and not the one bet
+against would decide."""
+STREAMS: Final = 600
+LEVEL: Final = 100.0
+"""Simulated streams per category, up to this threshold: the factor is known to 4 %."""
 KEY: Final = "calibrated"
 """Where a baseline's document keeps it."""
 
@@ -33,14 +38,32 @@ def allowances(
     """
     how = replace(settings, mode="monitor", threshold=None)
     out = {"tau": settings.tau}
-    if len(crossed) < FEWEST:
-        return out | dict.fromkeys(TRACKS, 0.0)
-    chosen: list[int] = np.resize(rng.permutation(len(crossed)), DRAWN).tolist()
     for number, track in enumerate(TRACKS):
-        own = [crossed[place][number] for place in chosen]
-        threshold = calibrated(how, calibrations[number], own, rng)
-        out[track] = guaranteed(how) - threshold
+        own = [each[number] for each in crossed]
+        found = [
+            _threshold(how, calibrations[number], int(category), own, rng)
+            for category in np.flatnonzero(calibrations[number].knows())
+        ]
+        measured = [threshold for threshold in found if threshold is not None]
+        # the least favourable category's; those too rare to be simulated have what is guaranteed
+        out[track] = guaranteed(how) - max(measured, default=guaranteed(how))
     return out
+
+
+def _threshold(
+    settings: Settings,
+    calibration: Calibration,
+    category: int,
+    own: Sequence[Opportunities],
+    rng: np.random.Generator,
+) -> float | None:
+    mine = [each.only(each.category == category) for each in own]
+    mine = [each for each in mine if len(each)]
+    if len(mine) < FEWEST:
+        return None
+    chosen: list[int] = np.resize(rng.permutation(len(mine)), DRAWN).tolist()
+    drawn = [mine[place] for place in chosen]
+    return calibrated(settings, calibration, drawn, rng, STREAMS, LEVEL)
 
 
 def calibrated_threshold(

@@ -103,10 +103,10 @@ def _word(
         reason = f"{outside} of {every} opportunities are in situations the reference never had"
         return "blind", reason, None
     usual, most = _level(state, calibration, k, settings)
-    margin = min(1.0, max(settings.margin * usual, usual + settings.margin_rate))
+    margin = _margin(usual, settings)
     if most >= margin:
         return "insufficient", "the reference is too small to tell a rise to the margin", None
-    total = needed_opportunities(margin, most, math.log(1 / settings.alpha))
+    total = least_opportunities(usual, most, settings)
     if total is None or n < total:
         left = None if total is None else total - n
         return "insufficient", f"a rise to {margin:.3g} could not have been seen yet", left
@@ -115,6 +115,18 @@ def _word(
         left = max(1, math.ceil(math.log(2 / settings.alpha) / gain) - n) if gain > 0 else None
         return "insufficient", f"a rate above {margin:.3g} cannot be excluded yet", left
     return "clear", "below the reference" if rate_upper < usual else "", None
+
+
+def least_opportunities(usual: float, most: float, settings: Settings) -> int | None:
+    """Opportunities before which no verdict is `clear`; None where the reference is too small for
+    any. `usual`, `most`: the reference's mean rate and upper rate.
+    """
+    return needed_opportunities(_margin(usual, settings), most, math.log(1 / settings.alpha))
+
+
+def _margin(usual: float, settings: Settings) -> float:
+    """The rate that `clear` excludes."""
+    return min(1.0, max(settings.margin * usual, usual + settings.margin_rate))
 
 
 def _level(

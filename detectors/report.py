@@ -6,6 +6,7 @@ the lowest rate that would alarm within so many opportunities. No script, nothin
 elsewhere.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,8 +14,10 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from contracts.labels import CATEGORIES, CATEGORY_IDS
+from detectors.allowance import calibrated_threshold
 from detectors.baseline import Reference
 from detectors.confidence import needed_opportunities, wilson_interval
+from detectors.decision import least_opportunities
 from detectors.features import ORDERS, STREAM_CATEGORY, STREAMS, TRACKS
 from detectors.sequential import Settings
 from detectors.threshold import guaranteed
@@ -22,6 +25,8 @@ from detectors.upper_hazard import ALL
 
 HORIZONS: Final = (100, 1_000, 10_000)
 """Opportunities at which the minimum detectable rate is given."""
+EVENTS: Final = 100
+TRUSTED: Final = (0.9, 1.1)
 _SIDE: Final = 120
 
 
@@ -37,7 +42,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One stream of the report. `detectable`: rate per horizon, None where nothing would alarm."""
+    """One stream of the report. `detectable`: rate per horizon, None where nothing would alarm.
+    `needed`: opportunities before which no verdict can be `clear`, None where none ever is.
+    `miscalibrated`: with `EVENTS` or more taken, observed / expected is outside `TRUSTED`.
+    """
 
     stream: str
     title: str
@@ -47,6 +55,8 @@ class Line:
     rate: float
     upper: float
     detectable: tuple[float | None, ...]
+    needed: int | None
+    miscalibrated: bool
     scale: float
     points: tuple[Point, ...]
 
@@ -65,6 +75,10 @@ def html(reference: Reference, settings: Settings) -> str:
         rung=reference.document.get("rung", ""),
         likelihood=reference.document.get("likelihood", {}),
         coverage=reference.document.get("arguments_coverage"),
+        limits=thresholds(reference, settings),
+        shapes=len(reference.shapes),
+        trusted=TRUSTED,
+        events=EVENTS,
         roles=sorted(reference.roles),
         ceilings=dict(reference.ceilings),
         lines=lines(reference, settings),
@@ -90,14 +104,29 @@ def lines(reference: Reference, settings: Settings) -> list[Line]:
         rate = expected / opportunities
         upper = min(1.0, rate * float(calibration.upper[k, ALL]) * (1 + settings.tau))
         taken = int(calibration.observed[k, ALL])
+        ratio = taken / max(expected, 1e-12)
         bins: Sequence[Sequence[Any]] = reliability.get(name, ())
         scale, points = _points(bins)
         out.append(
             Line(
-                name, title, opportunities, taken, taken / max(expected, 1e-12), rate, upper,
-                tuple(detectable(upper, horizon, settings) for horizon in HORIZONS), scale, points,
+                name, title, opportunities, taken, ratio, rate, upper,
+                tuple(detectable(upper, horizon, settings) for horizon in HORIZONS),
+                least_opportunities(rate * float(calibration.ratio[k]), upper, settings),
+                taken >= EVENTS and not TRUSTED[0] <= ratio <= TRUSTED[1], scale, points,
             )
         )  # fmt: skip
+    return out
+
+
+def thresholds(reference: Reference, settings: Settings) -> dict[str, float]:
+    """log10 of the evidence that pages: the guaranteed threshold and, where it was measured with
+    this materiality, the calibrated one of each track.
+    """
+    out = {"guaranteed": guaranteed(settings) / math.log(10)}
+    for track, name in enumerate(TRACKS):
+        limit = calibrated_threshold(reference.document, track, settings)
+        if limit is not None:
+            out[f"calibrated, {name}"] = limit / math.log(10)
     return out
 
 

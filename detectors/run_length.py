@@ -40,6 +40,13 @@ class Pool:
         where = self.ticks > 0
         return Pool(self.increment[where], self.ticks[where], self.weight)
 
+    def levelled(self) -> "Pool":
+        """The same with mean 1 of every e-value, which is what it is at the boundary of the null:
+        else the rate that happened to be drawn, and not the one bet against, would decide.
+        """
+        mean = self.increment.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return Pool(self.increment / mean, self.ticks, self.weight)
+
 
 def pool(
     calibration: Calibration,
@@ -158,6 +165,7 @@ def calibrated(
         drawn = drawn.with_opportunity()
         if len(drawn.ticks) < 100:
             continue
+        drawn = drawn.levelled()
         path = paths(drawn, None, 0, int(6 * level), streams, rng)
         reached = first_passage(path, level)
         alarms = int((reached > 0).sum())

@@ -98,13 +98,15 @@ class DetectionConfig(_Section):
     """`arl`: trajectories of a subject to a false alarm, at least, over all categories of one
     reference. `materiality`: relative excess over the reference that does not matter. `ceilings`:
     declared highest rate per opportunity by category, judged without any reference data.
+    `threshold`: `guaranteed` pages at the threshold that a theorem holds to `arl`, `calibrated` at
+    the lower one that was simulated for each baseline, so earlier and with `arl` by measurement.
     `trusted_keys`: Ed25519 public keys (hex); where given, only baselines signed by one are used.
     """
 
     arl: float = Field(default=5_000.0, ge=10)
     materiality: float = Field(default=0.2, ge=0)
     ceilings: dict[str, float] = Field(default_factory=dict)
-
+    threshold: Literal["guaranteed", "calibrated"] = "guaranteed"
     trusted_keys: tuple[Annotated[str, Field(pattern="^[0-9a-f]{64}$")], ...] = ()
 
     @field_validator("ceilings")

@@ -8,10 +8,13 @@ import numpy as np
 
 from contracts.baseline import BaselineInfo
 from contracts.errors import BaselineError
+from contracts.labels import CATEGORY_IDS
 from contracts.ports import Labeller
 from contracts.verdict import Alert, Evidence, Verdict
+from detectors.allowance import calibrated_threshold
 from detectors.baseline import Reference
 from detectors.contribution import INSTRUCTED, contributions
+from detectors.evidence import OF_ORDERS
 from detectors.onset import onset_interval
 from detectors.sequential import Settings as TestSettings
 from detectors.threshold import guaranteed
@@ -61,6 +64,11 @@ class Explainer:
             return None
         verdict = self._verdict(alert)
         info = self._reference(alert)
+        try:
+            reference, readable = self._loaded(alert, info), True
+        except BaselineError:  # gone or refused; the rest of the explanation still stands
+            reference, readable = None, False
+        calibrated = self._calibrated(alert, reference)
         curve = self._curve(alert)
         onset = verdict.onset if verdict else None
         return Explanation(
@@ -68,10 +76,11 @@ class Explainer:
             verdict=verdict,
             reference=info,
             curve=curve,
-            threshold_log10=self._threshold() if alert.kind == "drift" else None,
+            threshold_log10=self._threshold(calibrated) if alert.kind == "drift" else None,
+            calibrated_threshold_log10=calibrated if alert.kind == "drift" else None,
             onset_ns=self._onset_ns(curve, onset),
             onset_interval=_onset_interval(curve, verdict),
-            contributions=self._contributions(alert, info),
+            contributions=self._contributions(alert, reference) if readable else [],
             trajectories=self._store.fetch(
                 partial(listings.summaries_of, trajectory_ids=alert.trajectory_ids)
             ),
@@ -106,8 +115,19 @@ class Explainer:
     def _tests(self) -> TestSettings:
         return references.tests(self._settings.detection)
 
-    def _threshold(self) -> float:
+    def _threshold(self, calibrated: float | None) -> float:
+        """log10 of the threshold that pages."""
+        if self._tests().calibrated and calibrated is not None:
+            return calibrated
         return guaranteed(self._tests()) / log(10)
+
+    def _calibrated(self, alert: Alert, reference: Reference | None) -> float | None:
+        """log10 of the calibrated threshold, of both tracks' the higher; None without one."""
+        if reference is None or alert.category not in CATEGORY_IDS:
+            return None
+        tracks = (0, 1) if CATEGORY_IDS.index(alert.category) == OF_ORDERS else (0,)
+        limits = [calibrated_threshold(reference.document, k, self._tests()) for k in tracks]
+        return max((limit / log(10) for limit in limits if limit is not None), default=None)
 
     def _onset_ns(self, curve: Sequence[Evidence], onset: int | None) -> int | None:
         for row in curve:
@@ -118,11 +138,7 @@ class Explainer:
                 return found.ended_ns if found else None
         return None
 
-    def _contributions(self, alert: Alert, info: BaselineInfo | None) -> list[Contribution]:
-        try:
-            reference = self._loaded(alert, info)
-        except BaselineError:
-            return []  # the artefact is gone or refused; the rest of the explanation still stands
+    def _contributions(self, alert: Alert, reference: Reference | None) -> list[Contribution]:
         found: list[Contribution] = []
         for trajectory_id in alert.trajectory_ids:
             trajectory = self._store.fetch(

@@ -10,6 +10,7 @@ from contracts.errors import BaselineError
 from contracts.labels import CATEGORY_IDS
 from contracts.ports import Labeller, Registry
 from detectors.baseline import FitSettings, Reference, fit_baseline
+from detectors.features import STREAMS
 from detectors.sequential import Settings as TestSettings
 from telltale.config import DetectionConfig, Settings
 
@@ -31,7 +32,12 @@ class InForce:
 
 def tests(detection: DetectionConfig) -> TestSettings:
     """The configured settings of the sequential tests."""
-    return TestSettings(arl=detection.arl, tau=detection.materiality)
+    return TestSettings(
+        arl=detection.arl,
+        tau=detection.materiality,
+        calibrated=detection.threshold == "calibrated",
+        categories=STREAMS,
+    )
 
 
 def load(registry: Registry, settings: Settings, name: str, active_for: str) -> Reference:

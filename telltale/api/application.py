@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from telltale.api import alerts, doctor, health, query, subjects, trajectories, verdicts
+from telltale.api import alerts, doctor, fleet, health, query, subjects, trajectories, verdicts
 from telltale.api.errors import add_handlers
 from telltale.api.guard import Guard, Limits
 from telltale.api.ports import Ports
@@ -33,7 +33,7 @@ def create_app(
     )
     add_handlers(app)
     app.include_router(query.router(ports, limits))
-    for resource in (trajectories, alerts, verdicts, subjects, doctor, health):
+    for resource in (trajectories, alerts, verdicts, fleet, subjects, doctor, health):
         app.include_router(resource.router(ports))
     app.include_router(pages.router(ports))
     app.add_middleware(Guard, hosts=hosts, token=token, limits=limits)

@@ -84,6 +84,27 @@ class VerdictModel(Model):
     reason: str
     attribution: str
     updated_at: Time = Field(validation_alias="updated_ns")
+    calibrated_at: int | None
+    first_opportunities: int
+    first_taken: int
+    first_lower: Number
+    first_upper: Number
+    first_log10: Number
+    e_value_log10: Number
+    drift_log10: Number
+    drift_at: int | None
+    drift_pairs: int
+    drift_left: int
+
+
+class FleetModel(Model):
+    """`tested`: verdicts with opportunities, all subjects, categories and references together.
+    `stands_out`: those that are discoveries at the false discovery rate `alpha`, strongest first.
+    """
+
+    alpha: float
+    tested: int
+    stands_out: list[VerdictModel]
 
 
 class AlertModel(Model):
@@ -254,6 +275,7 @@ class ExplanationModel(Model):
     reference: BaselineModel | None
     curve: list[EvidenceModel]
     threshold_log10: Number
+    calibrated_threshold_log10: Number
     onset_at: Time = Field(validation_alias="onset_ns")
     onset_interval: tuple[int, int] | None
     contributions: list[ContributionModel]

@@ -96,8 +96,9 @@ class Explanation:
 
     `verdict`: the state now, where the alert's own is the state when it was raised. `reference`:
     None for a declared ceiling. `curve`: evidence by trajectory number. `threshold_log10`: of the
-    alarm. `onset_ns`: when the first changed trajectory ended;
-    `onset_interval`: earliest and latest number of it, at 95 %. `contributions`: strongest first.
+    alarm; `calibrated_threshold_log10`: the simulated one, None where none was measured.
+    `onset_ns`: when the first changed trajectory ended; `onset_interval`: earliest and latest
+    number of it, at 95 %. `contributions`: strongest first.
     """
 
     alert: Alert
@@ -105,6 +106,7 @@ class Explanation:
     reference: BaselineInfo | None
     curve: Sequence[Evidence] = ()
     threshold_log10: float | None = None
+    calibrated_threshold_log10: float | None = None
     onset_ns: int | None = None
     onset_interval: tuple[int, int] | None = None
     contributions: Sequence[Contribution] = ()

@@ -130,6 +130,17 @@ def _verdict(
         }[state],
         attribution="emergent" if state == "alarm" else "",
         updated_ns=START_NS + 2 * DAY_NS,
+        calibrated_at=52 if state == "alarm" else None,
+        first_opportunities=40,
+        first_taken=taken // 4,
+        first_lower=taken / 160 * 0.6,
+        first_upper=min(1.0, taken / 160 * 1.5 + 0.05),
+        first_log10=2.3 if state == "alarm" else -0.1,
+        e_value_log10=6.42 if state == "alarm" else -0.3,
+        drift_log10=None if reference == "ceiling" else 1.9,
+        drift_at=None if reference == "ceiling" else 44,
+        drift_pairs=0 if reference == "ceiling" else 60,
+        drift_left=0 if reference == "ceiling" else 452,
     )
 
 
@@ -283,6 +294,7 @@ def sample_fleet(text: str = "") -> Fleet:
         ),
         curve=curve,
         threshold_log10=3.7,
+        calibrated_threshold_log10=3.4,
         onset_ns=START_NS + DAY_NS // 2,
         contributions=[
             Contribution(

@@ -161,7 +161,7 @@ def show(
     name: str, html_path: Path | None, config_path: Path | None, data: Path | None, as_json: bool
 ) -> int:
     """One baseline: where it came from, what it can tell."""
-    from detectors.report import html, lines
+    from detectors.report import HORIZONS, html, lines, thresholds
     from telltale import references
     from telltale.client import opened
     from telltale.config import load
@@ -176,14 +176,24 @@ def show(
         click.echo(f"wrote {html_path}", err=True)
     known = [asdict(line) for line in lines(reference, tests)]
     if as_json:
-        print_json({**_document(info), "streams": known})
+        limits = thresholds(reference, tests)
+        shapes = len(reference.shapes)
+        print_json(
+            {**_document(info), "thresholds_log10": limits, "shapes": shapes, "streams": known}
+        )
     else:
         _print(info, False)
         print_table(
-            ("stream", "opportunities", "taken", "observed/expected", "rate", "alarms above"),
+            ("threshold", "evidence"),
+            [(name, f"10^{limit:.2f}") for name, limit in thresholds(reference, tests).items()],
+        )
+        print_table(
+            ("stream", "opportunities", "taken", "observed/expected", "", "rate", "alarms above",
+             *(f"detectable in {horizon}" for horizon in HORIZONS), "needed for clear"),
             [
                 (each["stream"], each["opportunities"], each["taken"], each["ratio"],
-                 each["rate"], each["upper"])
+                 "outside" if each["miscalibrated"] else "", each["rate"], each["upper"],
+                 *each["detectable"], each["needed"])
                 for each in known
             ],
         )  # fmt: skip

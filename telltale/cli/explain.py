@@ -43,6 +43,43 @@ def _between(interval: list[int] | None) -> str:
     return f" ({interval[0]} to {interval[1]}, 95 %)" if interval else ""
 
 
+def _evidence(verdict: dict[str, Any], explanation: dict[str, Any]) -> str:
+    told = f"10^{verdict['evidence_log10']:.1f}"
+    threshold = explanation["threshold_log10"]
+    return told if threshold is None else f"{told}, pages at 10^{threshold:.1f}"
+
+
+def _first(verdict: dict[str, Any]) -> str:
+    if not verdict["first_opportunities"]:
+        return "none seen"
+    return (
+        f"{verdict['first_taken']} of {verdict['first_opportunities']}, rate"
+        f" {verdict['first_lower']:.3g} to {verdict['first_upper']:.3g} (95 %), e-value"
+        f" 10^{verdict['first_log10']:.1f}"
+    )
+
+
+def _calibrated(verdict: dict[str, Any], explanation: dict[str, Any]) -> str:
+    threshold = explanation["calibrated_threshold_log10"]
+    if threshold is None:
+        return "none was measured"
+    since = verdict["calibrated_at"]
+    past = f"past since trajectory {since}" if since else "not passed"
+    return f"10^{threshold:.1f}, {past}"
+
+
+def drift(verdict: dict[str, Any]) -> str:
+    """Whether the shape of behaviour differs, as a verdict of the API or of `judge --json` says."""
+    if verdict["drift_log10"] is None:
+        return "the reference keeps no trajectories to compare with"
+    told = f"since trajectory {verdict['drift_at']}" if verdict["drift_at"] else "none shown"
+    rest = f"{verdict['drift_left']} left" if verdict["drift_left"] else "none left: at its end"
+    return (
+        f"{told}; e-value 10^{verdict['drift_log10']:.1f} in {verdict['drift_pairs']} comparisons,"
+        f" {rest}"
+    )
+
+
 def show(explanation: dict[str, Any]) -> None:
     """The explanation as text on standard output."""
     alert, verdict = explanation["alert"], explanation["verdict"]
@@ -62,12 +99,18 @@ def show(explanation: dict[str, Any]) -> None:
             ("taken", f"{verdict['taken']} of {verdict['opportunities']} opportunities"),
             ("expected", f"at most {verdict['expected']:.1f} by the reference"),
             ("rate", f"{verdict['rate_lower']:.3g} to {verdict['rate_upper']:.3g} (95 %)"),
-            ("evidence", f"10^{verdict['evidence_log10']:.1f}"),
+            ("evidence", _evidence(verdict, explanation)),
             ("alarmed at", f"trajectory {verdict['alarm_at']}"),
             ("onset", f"trajectory {verdict['onset']}{_between(explanation['onset_interval'])}"),
             ("onset at", explanation["onset_at"]),
             ("attribution", verdict["attribution"] or "cannot be told"),
+            ("first actions", _first(verdict)),
+            ("e-value", f"10^{verdict['e_value_log10']:.1f} since the first trajectory"),
+            ("calibrated threshold", _calibrated(verdict, explanation)),
+            ("drift of shape", drift(verdict)),
         ]
+        if verdict["needed"]:
+            rows.append(("needed", f"{verdict['needed']} more opportunities to be sure"))
     print_table(("", ""), rows)
     if explanation["contributions"]:
         print_table(

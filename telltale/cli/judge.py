@@ -1,9 +1,12 @@
 """`telltale judge`: the production detectors over stored trajectories."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from contracts.verdict import Verdict
+from telltale.cli.explain import drift
 from telltale.cli.options import config_option, data_option, json_option, where_option
 from telltale.cli.output import print_json, print_table, progress
 
@@ -68,7 +71,7 @@ def command(
         print_table(
             (
                 "subject", "category", "reference", "state", "k/n", "expected", "evidence",
-                "rate", "alarm at", "onset", "needed", "why",
+                "rate", "first k/n", "alarm at", "calibrated at", "onset", "needed", "why",
             ),
             [
                 (
@@ -80,7 +83,9 @@ def command(
                     v.expected,
                     f"10^{v.evidence_log10:.1f}",
                     f"{v.rate_lower:.3g}-{v.rate_upper:.3g}",
+                    f"{v.first_taken}/{v.first_opportunities}" if v.first_opportunities else None,
                     v.alarm_at,
+                    v.calibrated_at,
                     v.onset,
                     v.needed,
                     " ".join(part for part in (v.attribution, v.reason) if part),
@@ -89,6 +94,27 @@ def command(
             ],
             title=f"{outcome.trajectories} trajectories",
         )  # fmt: skip
+        _together(outcome.verdicts)
     if not outcome.trajectories:
         click.echo("no complete trajectory meets the condition", err=True)
     return exit_code(outcome.verdicts)
+
+
+def _together(verdicts: Sequence[Verdict]) -> None:
+    """What holds of a subject and reference as a whole, and of all verdicts together."""
+    from telltale.fleet import standing_out
+    from telltale.judging import line
+
+    shapes = {(v.subject.label(), v.reference): v for v in verdicts if v.drift_log10 is not None}
+    if shapes:
+        print_table(
+            ("subject", "reference", "drift of shape"),
+            [(*key, drift(line(verdict))) for key, verdict in shapes.items()],
+        )
+    found = standing_out(verdicts)
+    for v in found.stands_out:
+        click.echo(
+            f"stands out of {found.tested} (false discovery rate {found.alpha}):"
+            f" {v.subject.label()} {v.category} against {v.reference}, e-value"
+            f" 10^{v.e_value_log10:.1f}"
+        )

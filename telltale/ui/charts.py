@@ -22,14 +22,15 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Evidence by trajectory number. `line`: an SVG point list. `threshold`, `onset`, `alarm`:
-    places in the drawing, None where there is none.
+    """Evidence by trajectory number. `line`: an SVG point list. `threshold`, `calibrated`, `onset`,
+    `alarm`: places in the drawing, None where there is none.
     """
 
     line: str
     x: list[Tick]
     y: list[Tick]
     threshold: float | None
+    calibrated: float | None
     onset: float | None
     alarm: float | None
     last: tuple[float, float]
@@ -37,17 +38,24 @@ class Curve:
 
 
 def evidence_curve(
-    points: Sequence[Evidence], verdict: Verdict | None, threshold_log10: float | None
+    points: Sequence[Evidence],
+    verdict: Verdict | None,
+    threshold_log10: float | None,
+    calibrated_log10: float | None = None,
 ) -> Curve | None:
-    """The curve; None with fewer than two finite points."""
+    """The curve; None with fewer than two finite points. `calibrated_log10`: shown where it is not
+    the threshold itself.
+    """
     told = sorted((p for p in points if math.isfinite(p.evidence_log10)), key=lambda point: point.n)
     if len(told) < 2 or told[0].n == told[-1].n:
         return None
     first, last = told[0].n, told[-1].n
     values = [point.evidence_log10 for point in told]
-    if threshold_log10 is not None and not math.isfinite(threshold_log10):
-        threshold_log10 = None
-    bounds = [*values, 0.0] + ([threshold_log10] if threshold_log10 is not None else [])
+    threshold_log10, calibrated_log10 = _finite(threshold_log10), _finite(calibrated_log10)
+    if calibrated_log10 == threshold_log10:
+        calibrated_log10 = None
+    marks = [mark for mark in (threshold_log10, calibrated_log10) if mark is not None]
+    bounds = [*values, 0.0, *marks]
     low, high = math.floor(min(bounds)), math.ceil(max(bounds) + 0.25)
 
     def x(n: float) -> float:
@@ -65,6 +73,8 @@ def evidence_curve(
     parts = [f"Evidence from {values[0]:.1f} at trajectory {first} to {values[-1]:.1f} at {last}"]
     if threshold_log10 is not None:
         parts.append(f"threshold {threshold_log10:.1f}")
+    if calibrated_log10 is not None:
+        parts.append(f"calibrated {calibrated_log10:.1f}")
     if onset is not None:
         parts.append(f"rising since trajectory {onset}")
     if alarm is not None:
@@ -74,6 +84,7 @@ def evidence_curve(
         x=[Tick(x(n), f"{n:,}") for n in _steps(first, last, 8)],
         y=[Tick(y(v), _power(v)) for v in _steps(low, high, 5)],
         threshold=None if threshold_log10 is None else y(threshold_log10),
+        calibrated=None if calibrated_log10 is None else y(calibrated_log10),
         onset=place(onset),
         alarm=place(alarm),
         last=(x(last), y(values[-1])),
@@ -114,6 +125,10 @@ def rate_interval(verdict: Verdict) -> Interval | None:
 
     ticks = [Tick(x(step * count), f"{step * count * 100:.3g} %") for count in range(5)]
     return Interval(x(verdict.rate_lower), x(verdict.rate_upper), x(rate), x(expected), ticks)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _thinned(points: Sequence[Evidence]) -> list[Evidence]:

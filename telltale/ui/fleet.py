@@ -56,6 +56,14 @@ class Matrix:
         return any(self.counts.values())
 
 
+def shapes(verdicts: Iterable[Verdict]) -> Sequence[Verdict]:
+    """One verdict for each reference that keeps trajectories to compare the shape of behaviour
+    with; what it says of drift holds of the subject and the reference.
+    """
+    found = {v.reference: v for v in verdicts if v.drift_log10 is not None}
+    return [found[name] for name in sorted(found)]
+
+
 def matrix(verdicts: Iterable[Verdict], subjects: Iterable[SubjectSummary]) -> Matrix:
     """Subjects in alarm first, then by time of the newest span."""
     rows = {summary.subject: Row(summary.subject, summary) for summary in subjects}

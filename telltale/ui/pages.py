@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from contracts.errors import RetryableError, TelltaleError
 from contracts.trajectory import Subject
 from telltale.api.ports import Ports, TrajectoryFilter
+from telltale.fleet import standing_out
 from telltale.ui import charts, fleet, timeline, words
 
 PAGE_SIZE = 50
@@ -72,8 +73,13 @@ def router(ports: Ports) -> APIRouter:
 
     @routes.get("/")
     def front() -> Response:
-        made = fleet.matrix(ports.verdicts(), ports.subjects())
-        return pages.show("fleet", matrix=made, alerts=ports.alerts(5, 0))
+        verdicts = ports.verdicts()
+        return pages.show(
+            "fleet",
+            matrix=fleet.matrix(verdicts, ports.subjects()),
+            together=standing_out(verdicts),
+            alerts=ports.alerts(5, 0),
+        )
 
     @routes.get("/subject")
     def subject(
@@ -86,7 +92,11 @@ def router(ports: Ports) -> APIRouter:
             return pages.missing("subject")
         rows = fleet.matrix(verdicts, ()).rows
         return pages.show(
-            "subject", subject=asked, summary=summary, cells=rows[0].cells if rows else {}
+            "subject",
+            subject=asked,
+            summary=summary,
+            cells=rows[0].cells if rows else {},
+            shapes=fleet.shapes(verdicts),
         )
 
     @routes.get("/alerts")
@@ -109,7 +119,9 @@ def router(ports: Ports) -> APIRouter:
             "alert",
             told=told,
             verdict=verdict,
-            curve=charts.evidence_curve(told.curve, verdict, told.threshold_log10),
+            curve=charts.evidence_curve(
+                told.curve, verdict, told.threshold_log10, told.calibrated_threshold_log10
+            ),
             interval=charts.rate_interval(verdict) if verdict else None,
         )
 

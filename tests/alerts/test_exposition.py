@@ -183,6 +183,20 @@ def test_exactly_one_state_of_a_verdict_is_one(
     assert value(samples, "rate_lower_bound", **cell) == 0.31
 
 
+def test_drift_of_shape_is_one_series_for_a_subject_and_reference(
+    exposition: Exposition, verdict: Callable[..., Verdict]
+) -> None:
+    found = [verdict(category=category, drift_log10=1.5) for category in ("UA01", "UA02")]
+    exposition.record(Changes(verdicts=(*found, verdict(reference="ceilings"))))
+    series = {
+        labels: number
+        for (name, labels), number in parse(exposition).items()
+        if name == "telltale_drift_log10"
+    }
+    assert list(series.values()) == [1.5]
+    assert dict(next(iter(series))) == {"subject": LABEL, "reference": "teacher"}
+
+
 def test_restore_replaces_verdicts(
     exposition: Exposition, verdict: Callable[..., Verdict], alert: Callable[..., Alert]
 ) -> None:

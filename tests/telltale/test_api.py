@@ -30,6 +30,7 @@ GOLDEN_ROUTES = {
     "/api/v1/alerts",
     "/api/v1/alerts/{alert_id}",
     "/api/v1/verdicts",
+    "/api/v1/fleet",
     "/api/v1/subjects",
     "/api/v1/doctor",
     "/healthz",
@@ -230,6 +231,10 @@ def test_alerts_and_explanations(client: TestClient) -> None:
     assert alerts[0]["subject"]["model"] == "student-8b"
     answer = client.get(f"/api/v1/alerts/{alerts[0]['alert_id']}").json()
     assert answer["verdict"]["taken"] == 61
+    assert answer["verdict"]["calibrated_at"] == 52
+    assert answer["verdict"]["first_taken"] == 15
+    assert answer["verdict"]["drift_at"] == 44
+    assert answer["calibrated_threshold_log10"] == 3.4
     assert answer["reference"]["name"] == "teacher-v3"
     assert "path" not in answer["reference"]
     assert len(answer["curve"]) == 60
@@ -249,6 +254,18 @@ def test_verdicts_subjects_and_doctor(client: TestClient, fleet: Fleet) -> None:
     subjects = client.get("/api/v1/subjects").json()
     assert [subject["arguments_coverage"] for subject in subjects] == [0.98, 0.06, None]
     assert client.get("/api/v1/doctor").json()["ok"] is True
+
+
+def test_the_fleet_names_what_stands_out(client: TestClient, fleet: Fleet) -> None:
+    found = client.get("/api/v1/fleet").json()
+    assert found["tested"] == sum(verdict.opportunities > 0 for verdict in fleet.now)
+    (only,) = found["stands_out"]
+    assert (only["category"], only["reference"], only["e_value_log10"]) == (
+        "UA01", "teacher-v3", 6.42,
+    )  # fmt: skip
+    assert only["attribution"] == "emergent"
+    assert client.get("/api/v1/fleet?alpha=1e-7").json()["stands_out"] == []
+    assert client.get("/api/v1/fleet?alpha=1").status_code == 400
 
 
 def test_health(client: TestClient, fleet: Fleet) -> None:

@@ -187,6 +187,28 @@ def test_the_fleet_says_what_is_wrong_first() -> None:
         assert word in text
 
 
+def test_the_fleet_says_what_stands_out_among_all() -> None:
+    text = " ".join("".join(Outline(sample_pages()["0 /"]).text).split())
+    assert "Stands out" in text
+    assert "verdicts with opportunities" in text
+    assert "6.42" in text
+
+
+def test_a_subject_shows_first_actions_thresholds_attribution_and_drift() -> None:
+    pages = sample_pages()
+    page = next(p for p in pages.values() if "Its trajectories" in p and "billing-agent" in p)
+    text = " ".join("".join(Outline(page).text).split())
+    for part in (
+        "15 of 40",
+        "past the calibrated threshold since trajectory 52",
+        "emergent",
+        "Shape of behaviour",
+        "since trajectory 44",
+        "452",
+    ):
+        assert part in text, part
+
+
 def test_the_alert_explains_itself() -> None:
     (page,) = (p for address, p in sample_pages().items() if address.startswith("3"))
     text = " ".join("".join(Outline(page).text).split())
@@ -195,6 +217,10 @@ def test_the_alert_explains_itself() -> None:
         "between 36 % and 74 %",
         "trajectory 41, 2026-01-01 12:00:00 UTC",
         "alarm at 57",
+        "15 of 40, between",
+        "past since trajectory 52",
+        "calibrated 3.4",
+        "since trajectory 44",
         "rm -rf /srv/invoices/2019",
         "What changed before the onset",
         "teacher-70b",
