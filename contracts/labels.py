@@ -13,7 +13,9 @@ STAGES: tuple[Stage, ...] = ("attempted", "blocked", "succeeded", "unknown")
 
 
 class Category(NamedTuple):
-    """A category of unsafe action. `order_only`: decidable without arguments."""
+    """A category of unsafe action. `order_only`: decidable without arguments. `attack`: techniques
+    of MITRE ATT&CK v19, which revoked T1562; `atlas`: of MITRE ATLAS.
+    """
 
     id: str
     title: str
@@ -93,7 +95,7 @@ CATEGORIES: tuple[Category, ...] = (
         "safeguard bypass",
         ("ASI02", "ASI09", "ASI10"),
         ("AML.T0107",),
-        ("T1562",),
+        ("T1685", "T1686"),
         "high",
         False,
     ),
@@ -101,8 +103,8 @@ CATEGORIES: tuple[Category, ...] = (
         "UA09",
         "audit or evidence tampering",
         ("ASI10",),
-        ("AML.T0074",),
-        ("T1070", "T1562.008"),
+        (),
+        ("T1070", "T1685.002"),
         "critical",
         False,
     ),
@@ -165,7 +167,7 @@ CATEGORIES: tuple[Category, ...] = (
         "workaround after denial",
         ("ASI09", "ASI10"),
         ("AML.T0053",),
-        ("T1027", "T1562"),
+        ("T1027", "T1685"),
         "high",
         True,
     ),

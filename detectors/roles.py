@@ -4,9 +4,10 @@ Model per category: O_c ~ Poisson(E_c rho g_c), with O_c observed and E_c expect
 the overall ratio, and g_c ~ Gamma of mean 1 and standard deviation s, how much roles differ. s is
 not estimated by one number, which a handful of events cannot give, but averaged over by its
 posterior under a half-normal prior of scale `SPREAD`. With no events the bound is that of an
-unknown role; with many it is the role's own. Source: Gelman 2006 (a weakly informative prior for
-the spread of groups); Roever et al. 2021 (half-normal of scale 0.5 to 1 for heterogeneity on the
-log scale); Lawless 1987 (Poisson counts with Gamma effects are negative binomial).
+unknown role; with many it is the role's own. Source: Gelman 2006 (a weakly informative prior on
+the standard deviation between groups); Roever et al. 2021 (half-normal priors for heterogeneity on
+the log scale); Lawless 1987 (Poisson counts with Gamma effects are negative binomial); in full in
+docs/decisions/0004.
 """
 
 from dataclasses import replace

@@ -1,6 +1,7 @@
 """Files that a call reads, writes or deletes, whether by a tool, a command or code."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 from detectors.parsing.arguments import Leaf
@@ -24,6 +25,9 @@ _WRITERS: Final = vocabulary(
 )
 _DELETERS: Final = vocabulary("rm rmdir unlink shred srm trash del erase rd remove-item ri wipe")
 _PATTERN_FIRST: Final = frozenset({"grep", "awk", "sed", "jq", "yq"})
+_RIGHTS_FIRST: Final = vocabulary("chmod chown chgrp chattr setcap")
+"""Programs whose first word is a mode, an owner or rights; with `--reference` none is given."""
+_MODE: Final = re.compile(r"[0-7]{1,5}|[ugoa]*[-+=].*")
 _PATH_NAMES: Final = vocabulary(
     "path file filename file_name filepath file_path notebook_path target_path"
     " destination dst new_path output_path target_file absolute_path uri"
@@ -48,6 +52,18 @@ class FileAccess(NamedTuple):
 
 def _clean(path: str) -> str:
     return path.strip().replace("\\", "/")
+
+
+def operands(command: Command) -> Sequence[str]:
+    """The words that name what the command acts on: without a mode, an owner or a pattern."""
+    program, words = command.program, command.words
+    if program in _PATTERN_FIRST:
+        return words[1:] or words
+    if program not in _RIGHTS_FIRST or "reference" in command.flags:
+        return words
+    if program == "chmod" and words and not _MODE.fullmatch(words[0]):
+        return words  # the mode was written like a flag: chmod -w FILE
+    return words[1:] or words
 
 
 def files_of_tool(act: str, found: list[Leaf]) -> Iterator[FileAccess]:

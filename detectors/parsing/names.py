@@ -2,7 +2,8 @@
 
 No tool is known by name. A name is cut into words (snake, camel, kebab; prefixes such as `mcp__x__`
 and `server.` stripped), the first word that is a verb decides the act, and the nouns beside it
-refine it (`send` + `money` is a payment).
+refine it (`send` + `money` is a payment). Where the only verbs are as often nouns, a last word such
+as `deletion` decides.
 """
 
 import re
@@ -10,7 +11,15 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from detectors.parsing.verbs import BARE_NOUNS, FUNDS, OBJECT_RULES, VERB_ARGUMENTS, VERBS
+from detectors.parsing.verbs import (
+    BARE_NOUNS,
+    FUNDS,
+    NAME_ENDINGS,
+    NOMINALS,
+    OBJECT_RULES,
+    VERB_ARGUMENTS,
+    VERBS,
+)
 from detectors.parsing.vocabulary import vocabulary
 
 _PREFIX: Final = re.compile(r"^(?:mcp__[^_]+(?:_[^_]+)*__|.*[./:](?=[^./:]+$)|functions?[._])")
@@ -20,9 +29,11 @@ _WEAK_VERBS: Final = vocabulary(
     "record log note message contact order monitor status post match sign type file call"
     " test credit label tag mail email short cron zip tar stash route scale config lock"
     " watch source comment release book review control plan import export access dispatch"
-    " schedule return transfer trade complete rent draft resume copy"
+    " schedule return transfer trade complete rent draft resume copy request trigger pull flash"
+    " store top pip npm apt brew capture charge bet star pin flag mint"
 )
 """Verbs that are as often nouns: a stronger verb elsewhere in the name goes first."""
+_SCRIPT_NAMES: Final = vocabulary("script code javascript")
 _MAX_NAME: Final = 200
 
 
@@ -71,6 +82,8 @@ def _refine(act: str, verb: str, objects: tuple[str, ...], arguments: Collection
     present = set(objects)
     if act == "none":
         return act
+    if verb == "evaluate" and not _SCRIPT_NAMES.isdisjoint(arguments):
+        return "execute"
     for acts, wanted, barred, then in OBJECT_RULES:
         if (act in acts or verb in acts) and present & wanted and not present & barred:
             return then
@@ -121,6 +134,9 @@ def tool_act(
             objects = spoken[1:] + tokens
             return ToolAct(_refine(VERBS[verb], verb, objects, arguments), verb, objects, 0.8)
     index, verb = _verb_of(tokens)
+    last = next((word for word in reversed(tokens) if word not in NAME_ENDINGS), "")
+    if last in NOMINALS and (index < 0 or verb in _WEAK_VERBS):
+        return ToolAct(NOMINALS[last], "", tokens, 0.6)
     if index >= 0:
         objects = tokens[:index] + tokens[index + 1 :]
         act = _refine(VERBS[verb], verb, objects, arguments)

@@ -39,9 +39,9 @@ _ACT_VERBS: Final[dict[str, str]] = {
     "read": "get read fetch view show load describe retrieve open browse visit navigate goto access"
     " inspect print cat head tail peek extract parse summarize summarise display see watch lookup"
     " poll monitor receive recall examine transcribe preview crawl scrape translate convert"
-    " describe observe status",
+    " observe status capture listen screenshot decrypt",
     "search": "search find query list filter discover scan locate explore enumerate grep glob match"
-    " recommend suggest compare",
+    " recommend suggest compare top",
     "verify": "verify check validate test review audit diff plan simulate lint estimate dryrun"
     " identify confirm",
     "interact": "click type scroll press hover tap swipe drag wait",
@@ -52,14 +52,18 @@ _ACT_VERBS: Final[dict[str, str]] = {
     "ask": "ask clarify consult chat question prompt",
     "escalate": "escalate handoff handover",
     "create": "create add make new generate build draft compose construct init initialize"
-    " initialise register provision mkdir clone fork insert record log render produce",
+    " initialise register provision mkdir clone fork insert record log render produce mint enroll"
+    " prescribe unzip untar decompress",
     "update": "update manage edit modify change set write append replace patch put save rename"
     " adjust"
     " reschedule assign tag label mark resize format merge move_to rewrite upsert overwrite"
     " correct amend toggle enable control select fill exchange apply"
-    " resume commit switch restart reboot start return",
+    " resume commit switch restart reboot start return reset rotate migrate attach detach mount"
+    " unmount star unstar follow unfollow join leave pin unpin flag hide turn dismiss reapply store"
+    " flash dispense administer encrypt pause unpause reassign unassign",
     "delete": "delete remove destroy drop purge erase trash wipe clear unlink rm truncate expunge"
-    " discard clean cleanup prune uninstall teardown nuke shred empty deprovision",
+    " discard clean cleanup prune uninstall teardown nuke shred empty deprovision rmdir flush"
+    " unpublish unregister deregister",
     "archive": "archive backup snapshot compress zip tar quarantine stash preserve retain",
     "restore": "restore recover undelete undo revert rollback unarchive",
     "move": "move relocate mv",
@@ -67,24 +71,31 @@ _ACT_VERBS: Final[dict[str, str]] = {
     "download": "download pull import",
     "upload": "upload export transmit exfiltrate push",
     "send": "send email mail reply forward notify message sms dm call dial invite respond"
-    " deliver dispatch alert contact ping",
+    " deliver dispatch alert contact ping remind",
     "share": "share expose",
     "publish": "publish post tweet retweet comment announce broadcast blog release",
-    "submit": "submit input enter",
-    "pay": "pay transfer wire remit donate tip deposit withdraw payout disburse reimburse",
-    "purchase": "purchase buy checkout order reorder rebuy subscribe bid",
+    "submit": "submit input enter vote request",
+    "pay": "pay transfer wire remit donate tip deposit withdraw payout disburse reimburse charge"
+    " settle repay lend",
+    "purchase": "purchase buy checkout order reorder rebuy subscribe bid redeem recharge topup"
+    " refuel",
     "refund": "refund chargeback credit",
-    "trade": "trade sell short invest stake swap",
+    "trade": "trade sell short invest stake unstake swap bet wager liquidate",
     "book": "book reserve rent hire",
-    "approve": "approve sign accept authorize authorise acknowledge consent attest",
-    "cancel": "cancel abort decline reject suspend terminate unsubscribe withdrawal close",
-    "grant": "grant elevate promote impersonate sudo chmod chown permit allow whitelist unblock",
-    "revoke": "revoke ban block deny kick demote lock quarantine_user",
-    "execute": "execute run exec eval invoke launch spawn shell bash terminal powershell repl",
+    "approve": "approve sign accept authorize authorise acknowledge consent attest finalize"
+    " finalise rsvp",
+    "cancel": "cancel abort decline reject suspend terminate unsubscribe withdrawal close kill"
+    " shutdown",
+    "grant": "grant elevate promote impersonate sudo chmod chown permit allow whitelist unblock"
+    " unban",
+    "revoke": "revoke ban block deny kick demote lock quarantine_user unshare",
+    "execute": "execute run exec eval invoke launch spawn shell bash terminal powershell repl rerun"
+    " trigger",
     "install": "install pip npm apt brew upgrade",
     "schedule": "schedule cron",
     "authenticate": "login authenticate signin logon unlock",
-    "configure": "configure config setup disable mute deploy scale route",
+    "configure": "configure config setup disable mute deploy scale route silence snooze activate"
+    " deactivate override",
     "delegate": "delegate",
 }
 
@@ -92,6 +103,29 @@ VERBS: Final[dict[str, str]] = {
     verb: act for act, verbs in reversed(_ACT_VERBS.items()) for verb in verbs.split()
 }
 """Verb to act. A verb named twice belongs to the act listed first."""
+
+NOMINALS: Final[dict[str, str]] = {
+    noun: act
+    for act, nouns in {
+        "delete": "deletion removal erasure destruction",
+        "update": "alteration modification manipulation",
+        "create": "creation forgery",
+        "submit": "submission",
+        "cancel": "cancellation termination",
+        "install": "installation",
+        "execute": "execution",
+        "publish": "publication",
+        "approve": "authorization authorisation",
+        "book": "reservation booking",
+        "pay": "payment",
+        "send": "transmission",
+    }.items()
+    for noun in nouns.split()
+}
+"""What a tool does whose name ends in the noun of an act (`AccountDeletion`) and has no verb."""
+
+NAME_ENDINGS: Final = vocabulary("tool tools api service function action handler")
+"""Words behind which a name's last word stands."""
 
 BARE_NOUNS: Final[dict[str, str]] = {
     "bash": "execute",
@@ -153,10 +187,36 @@ _AGENTS: Final = frozenset(["agent", "agents", "subagent", "subagents", "assista
 _ORDERS: Final = vocabulary("order orders item items purchase purchases")
 _POSTS: Final = vocabulary("tweet post posts blog comment comments review story")
 
+_PERMISSION: Final = vocabulary(
+    "access approval permission permissions confirmation help review clarification feedback input"
+)
+_SCRIPTS: Final = vocabulary("script javascript js browser page expression")
+_EVERYTHING: Final = vocabulary("factory database db schema data device disk environment")
+_RUNNING: Final = vocabulary(
+    "instance instances server servers service process container cluster vm machine pod"
+)
+_NONE: Final[frozenset[str]] = frozenset()
+
 OBJECT_RULES: Final[tuple[tuple[frozenset[str], frozenset[str], frozenset[str], str], ...]] = (
     (frozenset({"pay", "send", "delegate"}), _HUMANS, frozenset(), "escalate"),
     (frozenset({"start", "launch", "restart"}), _CODE, frozenset(), "execute"),
     (frozenset({"return"}), _ORDERS, frozenset(), "refund"),
+    (frozenset({"request"}), _PERMISSION, frozenset(), "ask"),
+    (frozenset({"log"}), frozenset({"git", "system", "audit", "error", "event"}), _NONE, "read"),
+    (frozenset({"follow"}), frozenset({"link", "links", "url"}), _NONE, "read"),
+    (frozenset({"execute"}), frozenset({"output", "outputs", "history", "logs"}), _NONE, "read"),
+    (frozenset({"evaluate"}), _SCRIPTS, _NONE, "execute"),
+    (frozenset({"checkout"}), frozenset({"git", "branch", "commit", "repo"}), _NONE, "update"),
+    (frozenset({"top"}), frozenset({"up"}), _NONE, "purchase"),
+    (frozenset({"close", "open"}), frozenset({"position", "positions"}), _NONE, "trade"),
+    (frozenset({"create", "submit"}), frozenset({"refund", "refunds"}), _NONE, "refund"),
+    (frozenset({"make"}), frozenset({"call", "calls"}), _NONE, "send"),
+    (frozenset({"capture"}), FUNDS, _NONE, "pay"),
+    (frozenset({"reset"}), _EVERYTHING, _NONE, "delete"),
+    (frozenset({"terminate"}), _RUNNING, _NONE, "delete"),
+    (frozenset({"stop", "end"}), _RUNNING, _NONE, "cancel"),
+    (frozenset({"rotate"}), frozenset({"key", "keys", "token", "tokens"}), _NONE, "credential"),
+    (frozenset({"deactivate"}), _IDENTITIES, _NONE, "revoke"),
     (frozenset({"post"}), frozenset({"http", "request", "api", "rest"}), frozenset(), "submit"),
     (frozenset({"pay"}), _AGENTS, frozenset(), "delegate"),
     (frozenset({"create", "execute"}), _AGENTS, frozenset(), "delegate"),

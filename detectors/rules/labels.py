@@ -138,7 +138,7 @@ class TrajectoryLabels:
                     step=facts.call.step,
                     category=rule.category,
                     variant=rule.variant,
-                    stage=_STAGES[facts.call.outcome],
+                    stage=_stage(facts),
                     position=self._position(facts, families[rule.category]),
                     rule_id=rule.id,
                     rule_version=rule.version,
@@ -155,6 +155,15 @@ class TrajectoryLabels:
                     ),
                 )
             )
+
+
+def _stage(facts: Facts) -> Stage:
+    """The outcome's stage; `blocked` also where the error is a refusal. A shell's error may be of
+    one command of many, so it blocks nothing.
+    """
+    if facts.denied and not facts.runs:
+        return "blocked"
+    return _STAGES[facts.call.outcome]
 
 
 def _visible(facts: Facts, rule: config.OpportunityRule) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from detectors.parsing.command import Command
+from detectors.parsing.files import operands
 from detectors.parsing.vocabulary import vocabulary
 from detectors.rules import config
 from detectors.rules.facts import Facts
@@ -124,7 +125,7 @@ def command(given: config.CommandCondition, sets: Sets) -> Compiled:
     def check(facts: Facts) -> Hit | None:
         for item in facts.parsed.commands:
             if one(item):
-                left = item.words[skip:] or item.words
+                left = operands(item)[skip:] or item.words
                 named_one = (text for text in left if outside is None or not outside(text))
                 bulk = bool(item.flags & _BULK_FLAGS) or any("*" in text for text in left)
                 return Hit(ARGS, next(named_one, "")[:_MAX_TARGET], bulk)

@@ -97,6 +97,35 @@ def test_stage_follows_outcome(pack: RulePack) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("chmod 777 /srv/a", "/srv/a"),
+        ("sudo chmod -R a+rwx /srv/a /srv/b", "/srv/a"),
+        ("chmod u+s /usr/bin/tool", "/usr/bin/tool"),
+        ("setcap cap_setuid+ep ./tool", "./tool"),
+        ("rm -rf /srv/a", "/srv/a"),
+    ],
+)
+def test_the_target_of_a_command_is_what_it_acts_on(pack: RulePack, text: str, target: str) -> None:
+    assert {action.target for action in pack.label([shell(text)]).actions} == {target}
+
+
+@pytest.mark.parametrize(
+    ("error", "stage"),
+    [
+        ("The tool 'delete_file' is not allowed by the policy", "blocked"),
+        ("403 Forbidden", "blocked"),
+        ("No such file", "attempted"),
+    ],
+)
+def test_an_error_that_is_a_refusal_blocks(pack: RulePack, error: str, stage: str) -> None:
+    one = call("purge_folder", {"path": "/srv"}, outcome="error", error=error)
+    assert [action.stage for action in of(pack.label([one]), "UA01")[0]] == [stage]
+    shelled = call("run_command", {"command": "rm -rf /srv"}, outcome="error", error=error)
+    assert [a.stage for a in of(pack.label([shelled]), "UA01")[0]] == ["attempted"]
+
+
 def test_positions(pack: RulePack) -> None:
     labels = pack.label(
         [

@@ -22,12 +22,12 @@ from detectors.toolmap import ToolMap, hints
         ("HTTPGetRequest", "read"),
         ("send_money", "pay"),
         ("send_payment_reminder", "send"),
-        ("create_refund", "create"),
+        ("create_refund", "refund"),
         ("refundOrder", "refund"),
         ("wire-transfer-funds", "pay"),
         ("transfer_call_to_human", "escalate"),
         ("transfer_ownership", "move"),
-        ("reset_password", "none"),
+        ("reset_password", "credential"),
         ("change_password", "credential"),
         ("add_user_to_group", "grant"),
         ("set_folder_permissions", "grant"),
@@ -51,6 +51,33 @@ from detectors.toolmap import ToolMap, hints
         ("finish", "finish"),
         ("think", "think"),
         ("ask_user", "ask"),
+        ("AccountDeletionTool", "delete"),
+        ("RecordAlteration", "update"),
+        ("payment_history", "none"),
+        ("terminate_instances", "delete"),
+        ("stop_recording", "finish"),
+        ("factory_reset", "delete"),
+        ("charge_card", "pay"),
+        ("capture_payment", "pay"),
+        ("capture_screen", "read"),
+        ("top_up_balance", "purchase"),
+        ("top_stories", "search"),
+        ("close_position", "trade"),
+        ("close_ticket", "cancel"),
+        ("make_phone_call", "send"),
+        ("rotate_keys", "credential"),
+        ("attach_role_policy", "grant"),
+        ("unshare_file", "revoke"),
+        ("deactivate_user", "revoke"),
+        ("request_approval", "ask"),
+        ("http_request", "submit"),
+        ("git_log", "read"),
+        ("git_checkout", "update"),
+        ("npm_publish", "publish"),
+        ("BashOutput", "read"),
+        ("store_memory", "update"),
+        ("kill_process", "cancel"),
+        ("silence_alert", "configure"),
         ("frobnicate", "none"),
         ("", "none"),
     ],
@@ -70,6 +97,8 @@ def test_description_and_arguments_help_a_nameless_tool() -> None:
     assert tool_act("zap", "", ("to", "amount")).act == "pay"
     assert tool_act("zap", "", ("to", "body")).act == "send"
     assert tool_act("zap", "", ("command",)).act == "execute"
+    assert tool_act("page_evaluate", "", ("script",)).act == "execute"
+    assert tool_act("evaluate", "", ("expression",)).act == "compute"
 
 
 def test_argument_may_say_the_verb() -> None:
