@@ -88,7 +88,9 @@ class _Resolver:
             for answer in fact.answers:
                 if answer.call_id:
                     known = answers.get(answer.call_id)
-                    if known is None or tells_more(answer.content, known.content):
+                    if known is None or (
+                        known is not answer and tells_more(answer.content, known.content)
+                    ):
                         answers[answer.call_id] = answer
                 elif answer.tool:
                     by_tool[match_name(answer.tool)].append(answer)

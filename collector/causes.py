@@ -29,22 +29,20 @@ Node = TypeVar("Node", bound=Hashable)
 
 def causes_first(nodes: Iterable[Node], causes: Callable[[Node], Sequence[Node]]) -> list[Node]:
     """The nodes and all that caused them, each after its causes; circles are cut."""
-    ordered: list[Node] = []
+    ordered: dict[Node, None] = {}
     begun: set[Node] = set()
-    done: set[Node] = set()
     for node in nodes:
         stack = [node]
         while stack:
             top = stack[-1]
             if top not in begun:
                 begun.add(top)
-                stack += [cause for cause in causes(top) if cause not in begun]
-                continue
-            stack.pop()
-            if top not in done:
-                done.add(top)
-                ordered.append(top)
-    return ordered
+                before = [cause for cause in causes(top) if cause not in begun]
+                if before:
+                    stack += before
+                    continue
+            ordered[stack.pop()] = None
+    return list(ordered)
 
 
 def settle(tree: Tree, drafts: list[Draft], by_span: Mapping[str, Draft]) -> tuple[str, ...]:
@@ -68,6 +66,7 @@ class _Settled:
         self.tree = tree
         self.drafts = drafts
         self.by_span = by_span
+        self.known: dict[Draft | Fact, list[Draft | Fact]] = {}
         self.heard: defaultdict[Fact, list[Draft]] = defaultdict(list)
         self.told_ns: dict[Draft, int] = {}
         """End of the first model call that was told the result."""
@@ -76,38 +75,50 @@ class _Settled:
             if draft.call_id:
                 by_id.setdefault(draft.call_id, draft)
         for fact in tree.facts:
-            if fact.kind != "chat":
+            if fact.kind != "chat" or not fact.answers:
                 continue
             chat = tree.speaker(fact)
+            heard = self.heard[chat]
             for answer in fact.answers[-HEARD:]:
                 run = by_id.get(answer.call_id) if answer.call_id else None
                 # One that asked and was answered within itself is a whole session, or a provider's.
                 if run is not None and run.asked_by is not chat:
-                    self.heard[chat].append(run)
-                    self.told_ns[run] = min(chat.end_ns, self.told_ns.get(run, LATEST_NS))
+                    heard.append(run)
+                    if chat.end_ns < self.told_ns.get(run, LATEST_NS):
+                        self.told_ns[run] = chat.end_ns
 
     def _causes(self, node: Draft | Fact) -> list[Draft | Fact]:
-        if isinstance(node, Fact):
-            return [*self.heard.get(node, ()), *self._around(node, None)]
-        asked_by = node.asked_by
-        asker = [asked_by] if asked_by is not None and asked_by.kind == "chat" else []
-        return [*asker, *self._around(node.fact, node)]
+        known = self.known.get(node)
+        if known is None:
+            known = self.known[node] = self._found(node)
+        return known
 
-    def _around(self, fact: Fact, own: Draft | None) -> list[Draft]:
-        """The call that the span was made for."""
-        for one in self.tree.above(fact):
+    def _found(self, node: Draft | Fact) -> list[Draft | Fact]:
+        found: list[Draft | Fact] = []
+        if isinstance(node, Fact):
+            fact = node
+            found += self.heard.get(node, ())
+        else:
+            fact = node.fact
+            if node.asked_by is not None and node.asked_by.kind == "chat":
+                found.append(node.asked_by)
+        for one in self.tree.above(fact):  # the call that the span was made for
             draft = self.by_span.get(one.span_id)
-            if draft is not None and draft is not own:
-                return [draft]
-        return []
+            if draft is not None and draft is not node:
+                found.append(draft)
+                break
+        return found
 
     def apply(self) -> None:
         at: dict[Draft | Fact, int] = {}
         nodes: list[Draft | Fact] = [*self.drafts]
         for node in causes_first(nodes, self._causes):
-            own = node.start_ns if isinstance(node, Fact) else node.place[0]
-            after = max((at.get(cause, -1) + 1 for cause in self._causes(node)), default=0)
-            at[node] = min(max(own, after), LATEST_NS)
+            start = node.start_ns if isinstance(node, Fact) else node.place[0]
+            for cause in self._causes(node):
+                after = at.get(cause, -1) + 1  # one that closes a circle says nothing
+                if after > start:
+                    start = after
+            at[node] = min(start, LATEST_NS)
         for draft in self.drafts:
             place = draft.place
             draft.timeless = place[0] <= 0
@@ -117,12 +128,13 @@ class _Settled:
     def _contradiction(self, draft: Draft, moved_ns: int) -> int:
         """By how much clocks contradict the causes of a call, 0 within what clocks may differ."""
         fact = draft.fact
-        above = [one for one in self.tree.above(fact) if one.start_ns > 0]
-        start = fact.start_ns
-        behind = max((one.start_ns - start for one in above), default=0)
-        told = self.told_ns.get(draft)
-        ahead = start - told if told is not None and draft.executed else 0
-        worst = max(moved_ns, behind, ahead)
+        start, worst = fact.start_ns, moved_ns
+        above = self.tree.above(fact)
+        for one in above:
+            if one.start_ns - start > worst:
+                worst = one.start_ns - start
+        if draft.executed:
+            worst = max(worst, start - self.told_ns.get(draft, start))
         if above and above[0].end_ns > above[0].start_ns:
             orphaned = start - above[0].end_ns
             worst = max(worst, orphaned if orphaned > ORPHAN_NS else 0)

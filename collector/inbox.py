@@ -41,6 +41,8 @@ class OtlpInbox:
         self._waiting: dict[int, _Waiting] = {}
         self._bytes = 0
         self._last_ticket = 0
+        self.turned_away = 0
+        """Payloads not taken because the inbox was full, since the start; senders keep those."""
         self._open = False
         self._closed = False
 
@@ -75,6 +77,7 @@ class OtlpInbox:
             if len(self._waiting) >= self._max_records or (
                 self._waiting and self._bytes + len(payload) > self._max_bytes
             ):
+                self.turned_away += 1
                 raise Busy("the inbox is full", RETRY_AFTER_S)
             self._last_ticket += 1
             record = Record(

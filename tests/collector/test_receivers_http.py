@@ -313,6 +313,7 @@ def test_a_full_inbox_asks_to_come_back() -> None:
     assert answer.status == 429
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.message
+    assert inbox.turned_away == 1
     receiver.close(5.0)
 
 

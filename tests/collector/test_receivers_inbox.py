@@ -73,6 +73,7 @@ def test_bytes_are_bounded_and_one_payload_always_fits_an_empty_inbox() -> None:
     inbox.submit(b"x" * 4, "traces", "otlp_proto", "otlp_http")
     with pytest.raises(Busy):
         inbox.submit(b"x", "traces", "otlp_proto", "otlp_http")
+    assert inbox.turned_away == 2
 
 
 def test_nothing_is_accepted_before_start_and_after_close() -> None:
