@@ -8,7 +8,7 @@ from contracts.labels import CATEGORY_IDS
 from detectors.detector import DetectorState, update
 from detectors.features import STREAMS
 from detectors.omnibus import OmnibusState
-from detectors.sequential import MOST_CONTEXTS, Integers, Opportunities, Settings
+from detectors.sequential import MOST_CONTEXTS, Flags, Integers, Opportunities, Settings
 from detectors.upper_hazard import Calibration, calibrate
 from detectors.watch import Watch
 
@@ -39,7 +39,7 @@ def largest() -> Watch:
     for categories in (list(range(EVERY)), [CATEGORY_IDS.index("UA13")]):
         stream, calibration = trajectories(categories, 600, 1)
         state, _ = update(DetectorState.new(calibration, SETTINGS), calibration, stream, SETTINGS)
-        used = np.isfinite(state.log_m).all(axis=2)
+        used: Flags = (state.log_m != -np.inf).all(axis=2)
         assert np.array_equal(used[categories], calibration.weight[categories] > 0)
         states.append(state)
     leading = {k: tuple((float(np.pi), f"{k:02}{n}" * 16) for n in range(3)) for k in range(EVERY)}
