@@ -39,7 +39,7 @@ class _Resolver:
         executions = Executions(tree)
         join_asks(executions)
         self.drafts = executions.drafts
-        self.follows = settle(tree, self.drafts, executions.by_span)
+        self.told = settle(tree, self.drafts, executions.by_span)
 
     def resolve(self) -> TraceCalls:
         tree = self.tree
@@ -76,7 +76,7 @@ class _Resolver:
             received_ns=max(f.received_ns for f in active),
             has_spans=any(draft.executed for draft in self.drafts),
             named=bool(named),
-            follows=self.follows,
+            told=self.told,
         )
 
     def _answers(self) -> dict[str, Answer]:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from collector.drafts import Draft, TraceCalls
+from collector.drafts import Draft, Told, TraceCalls
 from collector.facts import Fact
 from collector.tree import Tree
 
@@ -45,20 +45,20 @@ def causes_first(nodes: Iterable[Node], causes: Callable[[Node], Sequence[Node]]
     return list(ordered)
 
 
-def settle(tree: Tree, drafts: list[Draft], by_span: Mapping[str, Draft]) -> tuple[str, ...]:
+def settle(tree: Tree, drafts: list[Draft], by_span: Mapping[str, Draft]) -> Told | None:
     """Put the drafts of a trace in the order of their causes and say which clocks contradict it.
 
-    Sets `place` and `back_ns` and sorts. Returns the call ids that the trace's first model calls
-    were told results of and that it has no call for: they stand in earlier traces.
+    Sets `place`, `timeless` and `back_ns`, and sorts. Returns what the first model call that was
+    told anything was told of other traces.
     """
     _Settled(tree, drafts, by_span).apply()
     drafts.sort(key=lambda draft: draft.place)
     first = next((fact for fact in tree.facts if fact.kind == "chat" and fact.answers), None)
     if first is None:
-        return ()
+        return None
     own = {"", *(draft.call_id for draft in drafts)}
     told = [answer.call_id for answer in first.answers if answer.call_id not in own]
-    return tuple(told[-HEARD:])
+    return Told(tuple(told[-HEARD:]), first.start_ns, first.end_ns) if told else None
 
 
 class _Settled:
@@ -153,15 +153,19 @@ def settle_across(key: str, traces: Sequence[TraceCalls]) -> dict[str, int]:
                 owners[draft.call_id] = (trace, draft.place[0]) if unique else None
     before = {
         trace: [
-            owner for one in trace.follows if (owner := owners.get(one)) and owner[0] is not trace
+            owner
+            for one in (trace.told.call_ids if trace.told is not None else ())
+            if (owner := owners.get(one)) and owner[0] is not trace
         ]
         for trace in traces
     }
     later: dict[str, int] = {}
     for trace in causes_first(traces, lambda one: [other for other, _ in before[one]]):
-        places = [draft.place[0] for draft in trace.segments[key].drafts]
         after = max(
-            (place + later.get(other.trace_id, 0) + 1 for other, place in before[trace]), default=0
+            (place + later.get(other.trace_id, 0) for other, place in before[trace]), default=0
         )
-        later[trace.trace_id] = max(0, after - min(places)) if places else 0
+        told = trace.told
+        # one that goes on while other traces do is told of what came after it had begun
+        contradicts = told is not None and after > told.end_ns
+        later[trace.trace_id] = after + 1 - told.start_ns if told and contradicts else 0
     return later

@@ -104,10 +104,19 @@ class Segment:
     drafts: list[Draft] = field(default_factory=list[Draft])
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A model call of a trace, and the ids of calls of other traces whose results it was told."""
+
+    call_ids: tuple[str, ...]
+    start_ns: int
+    end_ns: int
+
+
 @dataclass(slots=True, eq=False)
 class TraceCalls:
-    """All a trace says, independent of other traces. `answers`: by call id. `follows`: ids of calls
-    of earlier traces whose results its first model call was told.
+    """All a trace says, independent of other traces. `answers`: by call id. `told`: by its first
+    model call that was told anything.
     """
 
     trace_id: str
@@ -123,7 +132,7 @@ class TraceCalls:
     received_ns: int
     has_spans: bool
     named: bool
-    follows: tuple[str, ...] = ()
+    told: Told | None = None
 
 
 def compatible(fact: Fact, draft: Draft) -> bool:

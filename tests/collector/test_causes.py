@@ -228,6 +228,21 @@ def test_a_later_trace_of_a_conversation_follows_the_calls_it_was_told_of() -> N
     assert contradicted(back) == [2]
 
 
+def test_a_trace_that_goes_on_beside_another_contradicts_nothing() -> None:
+    """What it is told of in the end was done after it had begun."""
+    spans = Spans(1)
+    root = spans.span("invoke_agent boss", agent("boss"), duration_s=0.1)
+    look = moved(spans.span("look", tool("look", "c1"), root.span_id), 100 * S)
+    other = Spans(2)
+    side = other.span("invoke_agent boss", agent("boss"), duration_s=0.1)
+    early = other.span("early", tool("early", "c2"), side.span_id)
+    told = moved(other.span("chat", chat([("c3", "late")], ["c1"]), side.span_id), 200 * S)
+    late = moved(other.span("late", tool("late", "c3"), side.span_id), 200 * S)
+    made = calls(in_conversation([root, look, side, early, told, late]))
+    assert [one.tool for one in made] == ["early", "look", "late"]
+    assert contradicted(made) == []
+
+
 def test_ids_that_are_used_again_tell_nothing_of_order() -> None:
     """Some SDKs count calls anew in each turn."""
     many: list[Span] = []
