@@ -151,8 +151,8 @@ def measure_peer(
         try:
             answer = peer.ask(matrix, usual, parameter, left)
         except TimeoutError as error:
-            cost = f"{asked:,} trajectories" if asked else "not even one set of streams"
-            raise RuntimeError(f"{cost} in {size.peer_limit_s:,.0f} s") from error
+            limit = f"{size.peer_limit_s:,.0f} s"
+            raise RuntimeError(f"stopped after {limit} and {asked:,} trajectories") from error
         asked += answer.trajectories
         return answer
 

@@ -113,9 +113,13 @@ def cell(found: Report, benign: bool) -> str:
             return f"> {low}"
         return f"{_number(found.run_length)} ({low}-{high})"
     if not found.found:
-        return f"{found.missed_share:.0%} missed"
+        return f"{_share(found.missed_share)} missed"
     text = f"{_number(found.delay_mean)} ±{_number(found.delay_high - found.delay_mean)}"
-    return text if not found.missed else f"{text}, {found.missed_share:.0%} missed"
+    return text if not found.missed else f"{text}, {_share(found.missed_share)} missed"
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}" if value < 0.01 else f"{value:.0%}"
 
 
 def _number(value: float) -> str:

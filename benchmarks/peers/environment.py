@@ -44,7 +44,7 @@ PEERS = {
     "frouros CUSUM": Kind("frouros", "frouros_cusum", 1.0, 100.0, warm=2_000),
     "menelaus CUSUM": Kind("menelaus", "menelaus_cusum", 3.0, 300.0),
     "alibi-detect Fisher, 50 and 200": Kind(
-        "alibi_detect", "alibi_detect_fisher", 1_500.0, 10_000.0, effort=0.3
+        "alibi_detect", "alibi_detect_fisher", 2_000.0, 10_000.0, effort=0.2
     ),
     "evidently PSI, 200": Kind("evidently", "evidently_psi"),
     "evidently Jensen-Shannon, 200": Kind("evidently", "evidently_jensen_shannon"),

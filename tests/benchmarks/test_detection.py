@@ -147,6 +147,7 @@ def make(parameter, usual):
 
 alarms(make)
 """
+PRINTS = 'print("a library that prints")'
 
 
 @pytest.fixture
@@ -200,9 +201,7 @@ def test_a_peer_is_calibrated_and_sees_benign_shifts_after_its_warm_up(
     rng = np.random.default_rng(5)
     sample = streams.Sample(size.pool, rng)
     kind = Kind("", "", 1.0, 50.0, warm=100)
-    with Peer(
-        Path(sys.executable), program(CUSUM.replace('print("a library that prints")', ""))
-    ) as peer:
+    with Peer(Path(sys.executable), program(CUSUM.replace(PRINTS, ""))) as peer:
         found, thresholds = measure_peer(
             peer, kind, sample, size, rng, nothing, ("mix", "safer", "deletion-x2")
         )
@@ -211,6 +210,19 @@ def test_a_peer_is_calibrated_and_sees_benign_shifts_after_its_warm_up(
     assert found["safer"].ever_share < 0.5
     assert found["deletion-x2"].missed_share < 0.5
     assert found["deletion-x2"].delay_mean > 1
+
+
+def test_a_peer_that_is_too_slow_says_what_it_did(program: Callable[[str], Path]) -> None:
+    size = replace(TINY, peer_limit_s=1.0)
+    sample = streams.Sample(size.pool, np.random.default_rng(5))
+    slow = "import time\n" + CUSUM.replace(PRINTS, "time.sleep(5)")
+    with (
+        Peer(Path(sys.executable), program(slow)) as peer,
+        pytest.raises(RuntimeError, match=r"stopped after 1 s and \d+ trajectories"),
+    ):
+        measure_peer(
+            peer, Kind("", "", 1.0, 50.0), sample, size, np.random.default_rng(6), nothing, ("mix",)
+        )
 
 
 def test_a_stream_is_watched_from_its_change_to_its_first_alarm() -> None:
