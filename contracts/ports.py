@@ -271,8 +271,10 @@ class TrajectoryStore(Protocol):
         """Stored spans and logs of all traces of those trajectories that the store knows."""
         ...
 
-    def open_trajectories(self, limit: int) -> Sequence[str]:
-        """Ids of trajectories not complete, those heard of last first, at most `limit`."""
+    def open_trajectories(self, limit: int, heard_before_ns: int | None = None) -> Sequence[str]:
+        """Ids of trajectories not complete, those heard of last first, at most `limit`; only those
+        of which nothing was received since `heard_before_ns`.
+        """
         ...
 
     def detector_states(self) -> Mapping[str, bytes]: ...

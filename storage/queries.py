@@ -87,12 +87,15 @@ def traces_of(cursor: duckdb.DuckDBPyConnection, trajectory_ids: Sequence[str]) 
     return [str(trace_id) for (trace_id,) in rows]
 
 
-def open_trajectories(cursor: duckdb.DuckDBPyConnection, limit: int) -> list[str]:
-    """Ids of trajectories not complete, those heard of last first."""
+def open_trajectories(
+    cursor: duckdb.DuckDBPyConnection, limit: int, heard_before_ns: int | None
+) -> list[str]:
+    """Ids of trajectories not complete, those heard of last first, all or those heard of before."""
     rows = cursor.execute(
         "SELECT trajectory_id FROM data.trajectories WHERE state <> 'complete' "
-        "ORDER BY last_received_at DESC, trajectory_id LIMIT ?",
-        [limit],
+        "AND ($before IS NULL OR last_received_at < make_timestamp_ns($before)::TIMESTAMPTZ_NS) "
+        "ORDER BY last_received_at DESC, trajectory_id LIMIT $limit",
+        {"before": heard_before_ns, "limit": limit},
     ).fetchall()
     return [str(trajectory_id) for (trajectory_id,) in rows]
 

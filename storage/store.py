@@ -124,8 +124,10 @@ class Store:
 
         return self._engine.read(read)
 
-    def open_trajectories(self, limit: int) -> Sequence[str]:
-        return self._engine.read(lambda cursor: queries.open_trajectories(cursor, limit))
+    def open_trajectories(self, limit: int, heard_before_ns: int | None = None) -> Sequence[str]:
+        return self._engine.read(
+            lambda cursor: queries.open_trajectories(cursor, limit, heard_before_ns)
+        )
 
     def trajectories(self, where: str, with_calls: bool = True) -> Iterator[Trajectory]:
         """Complete trajectories that meet the condition, ordered by (ended_ns, trajectory_id).

@@ -33,6 +33,8 @@ RESTORE_PAGE = 100
 """Of them in one batch: about a third of a second, so that a daemon with many open trajectories
 takes new spans as soon after a start as one with none.
 """
+LOOK_NS = 60_000_000_000
+"""How often open trajectories are looked for that the bound on memory has put out of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def subject_of(fields: Sequence[str]) -> Callable[[Trajectory], Subject]:
 @dataclass(frozen=True, slots=True)
 class Stages:
     """The stages. `joiner`, `bench`: make fresh state, to be restored from the store. `memory`: the
-    alert policy's, as the store has it.
+    alert policy's, as the store has it. `quiet_ns`: after which a trajectory is due.
     """
 
     decode: Decode
@@ -76,6 +78,7 @@ class Stages:
     bench: Callable[[], Bench]
     memory: Callable[[], policy.Memory]
     subject: Callable[[Trajectory], Subject]
+    quiet_ns: int
 
 
 class Pipeline:
@@ -88,6 +91,7 @@ class Pipeline:
         self._uncommitted: tuple[Trajectory, ...] = ()
         self._waiting: list[str] = []
         self._whole: set[str] = set()
+        self._last_ns = self._looked_ns = 0
         self._joiner = stages.joiner()
         self._bench = stages.bench()
         self._policy = policy.Settings()
@@ -114,6 +118,7 @@ class Pipeline:
         self._uncommitted = ()
         self._joiner = self._stages.joiner()
         self._whole.clear()
+        self._last_ns = self._looked_ns = 0
         self._waiting = list(self._store.open_trajectories(RESTORE_LIMIT))
         self._memory = self._next_memory = self._stages.memory()
         self.reload_bench()
@@ -139,6 +144,7 @@ class Pipeline:
         self.decoded = 0
         spans, logs, dead_letters, rejected, received = self._decode(records)
         self.decoded = sum(received.values())
+        self._look(now_ns)
         self._restore_page()
         while everything_due and self._waiting:
             self._restore_page()
@@ -195,6 +201,17 @@ class Pipeline:
         """Have the next batch take back the store's open trajectories; whether there are any."""
         self._waiting = list(self._store.open_trajectories(RESTORE_LIMIT))
         return bool(self._waiting)
+
+    def _look(self, now_ns: int) -> None:
+        """Now and then, have those taken back that are due and were not in memory to be judged:
+        what was due at the last batch and in memory is complete.
+        """
+        if not self._waiting and abs(now_ns - self._looked_ns) >= LOOK_NS:
+            self._looked_ns = now_ns
+            quiet_ns = self._last_ns - self._stages.quiet_ns
+            if quiet_ns > 0:
+                self._waiting = list(self._store.open_trajectories(RESTORE_LIMIT, quiet_ns))
+        self._last_ns = now_ns
 
     def _restore_page(self) -> None:
         page = self._waiting[-RESTORE_PAGE:]

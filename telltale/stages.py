@@ -55,6 +55,7 @@ def stages(settings: Settings, store: Store, labeller: RulePack) -> Stages:
         bench=bench,
         memory=memory,
         subject=subject_of(settings.subject),
+        quiet_ns=int(settings.trajectories.idle_timeout_s * 1e9),
     )
 
 

@@ -89,6 +89,8 @@ def test_restoring_a_trajectory_gives_the_spans_of_all_its_traces(store: Store) 
     assert restored.judged == {"c": 0}
     assert store.open_trajectories(10) == ["c"]
     assert store.open_trajectories(0) == []
+    assert store.open_trajectories(10, made.last_received_ns) == []
+    assert store.open_trajectories(10, made.last_received_ns + 1) == ["c"]
     assert store.restore_traces(frozenset({"f" * 32})).spans == ()
     assert store.restore_traces(frozenset()).spans == ()
 

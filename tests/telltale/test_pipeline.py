@@ -205,6 +205,30 @@ def test_calls_that_come_late_and_belong_in_front_are_judged_once(
     assert made.store.read(taken) == whole.store.read(taken) != [(0,)]
 
 
+def test_what_the_bound_on_memory_put_out_of_it_is_judged_when_it_is_due(
+    fitted: Fitted, run: Callable[[Path], Run], pack: RulePack, open_store: Open
+) -> None:
+    stream = records(STUDENT, 60)
+    whole = run(fitted("whole")).all(stream, len(stream))
+    folder = fitted("small")
+    store, settings = open_store(folder), free(folder)
+    bounds = settings.trajectories.model_copy(update={"spans_in_memory": 60})
+    settings = settings.model_copy(update={"trajectories": bounds})
+    pipeline = Pipeline(stages(settings, store, pack), store)
+
+    def turn(batch: Sequence[Record], now_ns: int) -> int:
+        store.commit(pipeline.process(batch, (), now_ns, now_ns).changes)
+        return pipeline.committed()
+
+    start_ns = stream[0].received_ns
+    assert sum(turn([record], start_ns) for record in stream) > 30
+    assert store.read("SELECT count(*) FROM trajectories WHERE state = 'open'") == [(60,)]
+    for second in (0, 299, 300, 360, 361, 420):
+        turn((), start_ns + second * 1_000_000_000)
+    assert store.read("SELECT count(*) FROM trajectories WHERE state <> 'complete'") == [(0,)]
+    same(whole.store.read(TOTALS), store.read(TOTALS))
+
+
 class Flaky(Store):
     """Fails the commits whose numbers it is told: `busy`, `lost` before, `unknown` after it."""
 
