@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from benchmarks.trajectories import Folder
 from contracts.baseline import ReferenceKind
 from contracts.labels import Labels
-from contracts.ports import Labelled
+from contracts.ports import Judgement, Labelled
 from contracts.span import Value
 from contracts.testing import call
 from contracts.trajectory import Call, Outcome, Subject, Trajectory
 from detectors.attribution import Attribution
 from detectors.baseline import FitSettings, Reference, fit_baseline
 from detectors.bench import DetectorBench
-from detectors.detector import ALARM_AT, ALARMS, DetectorState
-from detectors.features import ORDERS, Encoded, encode
+from detectors.detector import ALARM_AT, ALARMS, OPPORTUNITIES, TAKEN, DetectorState
+from detectors.features import ORDERS, Encoded, Integers, encode
 from detectors.hazard import Rung
 from detectors.rules.pack import RulePack
 from detectors.train import TrainSettings
@@ -84,9 +84,7 @@ def pack() -> RulePack:
 def fitted(
     parent: Path, kind: ReferenceKind, chosen: Sequence[Trajectory], pack: RulePack, rung: Rung
 ) -> Reference:
-    train = TrainSettings(
-        rungs=(rung,), recurrent_from=0, recurrent_trial=False, recurrent_epochs=1, penalties=(1.0,)
-    )
+    train = TrainSettings(rungs=(rung,), recurrent_from=0, recurrent_epochs=1, penalties=(1.0,))
     settings = FitSettings(parent, 1, train=train)
     folder, _ = fit_baseline(kind, kind, chosen, pack, "true", settings)
     return Reference.load(folder, active_for="*")
@@ -239,6 +237,38 @@ def test_the_menu_takes_and_leaves_opportunities_of_most_categories(
     assert sum(v.opportunities > v.taken > 0 for v in verdicts) >= 6
     ordered = [encode(each.trajectory, each.labels) for each in stream]
     assert sum(int(each.taken[each.stream == ORDERS].sum()) for each in ordered) >= 3
+
+
+def consumed(references: Sequence[Reference], bench: DetectorBench, item: Labelled) -> Integers:
+    """Opportunities and taken of every category on both tracks, of the teacher, after the item."""
+    stored = bench.observe([item], 1).states
+    (watch,) = [
+        Watch.from_bytes(data) for key, data in stored.items() if references[0].info.digest in key
+    ]
+    return np.stack([each.counts[[OPPORTUNITIES, TAKEN]] for each in watch.detectors])
+
+
+@given(st.integers(0, 2**32), st.integers(0, 2**32), st.integers(1, 8))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_what_was_consumed_is_not_revised(
+    references: list[Reference], pack: RulePack, seed: int, other: int, cut: int
+) -> None:
+    """Results, outcomes and arguments that come late change what the consumed calls say."""
+    item, told = mixed(seed, "r"), mixed(other, "r")
+    cut = min(cut, len(item.calls))
+    late = tuple(
+        replace(call, arguments=new.arguments, result=new.result, outcome=new.outcome)
+        for call, new in zip(item.calls[:cut], told.calls, strict=False)
+    )
+    revised = replace(item, calls=(*late, *item.calls[len(late) :]), judged_calls=cut)
+    first, rest = label(pack, [replace(item, calls=item.calls[:cut]), revised])
+    bench = DetectorBench(references)
+    before = consumed(references, bench, first)
+    if cut == len(item.calls):
+        assert bench.observe([rest], 1) == Judgement((), (), (), {})
+    else:
+        added = consumed(references, DetectorBench(references), rest)
+        assert np.array_equal(consumed(references, bench, rest), before + added)
 
 
 def test_a_reference_that_comes_between_two_parts_judges_the_rest(
