@@ -12,7 +12,7 @@ import numpy as np
 
 from detectors.confidence import wilson_interval
 from detectors.run_length import pool
-from detectors.sequential import Floats, Opportunities, Settings
+from detectors.sequential import Floats, Integers, Opportunities, Settings
 from detectors.threshold import guaranteed
 from detectors.upper_hazard import Calibration, calibrate
 
@@ -26,7 +26,7 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 """Standard deviations of the offset, on the logit scale."""
 
 GATE = Settings(mode="gate", alpha=0.05, categories=1)
-_POSSIBLE = [
+POSSIBLE = [
     Opportunities.of([0] * EACH, [RATE] * EACH, [bool(code >> k & 1) for k in range(EACH)])
     for code in range(1 << EACH)
 ]
@@ -84,18 +84,18 @@ def _moment(middle: float, strength: float, power: int) -> float:
     return float((rates**power * _WEIGHTS).sum() / _WEIGHTS.sum())
 
 
-def trajectories(strength: float, count: int, rng: np.random.Generator) -> list[Opportunities]:
-    """That many trajectories in bursts."""
+def trajectories(strength: float, count: int, rng: np.random.Generator) -> Integers:
+    """That many trajectories in bursts, as indices into `POSSIBLE`."""
     offsets = rng.normal(0, strength, count // BURST + 1) + centre(strength)
     rates = np.repeat(1 / (1 + np.exp(-offsets)), BURST)[:count]
     taken = rng.random((count, EACH)) < rates[:, None]
-    return [_POSSIBLE[row] for row in (taken @ (1 << np.arange(EACH))).tolist()]
+    return taken @ (1 << np.arange(EACH))
 
 
-def peak(known: Calibration, batch: list[Opportunities], settings: Settings) -> float:
-    """The largest log e-value that a stream reaches against a reference."""
-    drawn = pool(known, batch, 0, settings)
-    log_e: Floats = np.cumsum(np.log(drawn.increment, dtype=np.float64), axis=0)
+def peak(known: Calibration, stream: Integers, settings: Settings) -> float:
+    """The largest log e-value that a stream of trajectories reaches against a reference."""
+    drawn = pool(known, POSSIBLE, 0, settings)
+    log_e: Floats = np.cumsum(np.log(drawn.increment, dtype=np.float64)[stream], axis=0)
     top = log_e.max(axis=(1, 2), keepdims=True)
     mixed = np.log((np.exp(log_e - top) * drawn.weight).sum(axis=(1, 2))) + top[:, 0, 0]
     return float(mixed.max())
@@ -107,7 +107,7 @@ def share(strength: float, streams: int, rng: np.random.Generator) -> Share:
     bursts = [index // BURST for index in range(REFERENCE)]
     limit = guaranteed(GATE)
     for _ in range(streams):
-        reference = trajectories(strength, REFERENCE, rng)
+        reference = [POSSIBLE[each] for each in trajectories(strength, REFERENCE, rng).tolist()]
         stream = trajectories(strength, STEPS, rng)
         known = {
             told: calibrate(reference, 1, GATE, clusters=bursts if told else None)

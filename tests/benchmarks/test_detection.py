@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks import streams
 from benchmarks.calibrated import FULL, Cells, Size, from_onset, measure, measure_peer
-from benchmarks.correlation import GATE, correlation, peak, trajectories
+from benchmarks.correlation import GATE, POSSIBLE, correlation, peak, trajectories
 from benchmarks.detection import fill, main
 from benchmarks.peers.environment import HERE, Kind, Peer, calibrate
 from benchmarks.results import Result, Results
@@ -276,7 +276,8 @@ def test_bursts_correlate_as_stated() -> None:
     """
     assert correlation(0.0) == pytest.approx(0.0, abs=1e-6)
     drawn = trajectories(1.0, 6_000 * 20, np.random.default_rng(1))
-    totals = np.array([each.taken.sum() for each in drawn]).reshape(-1, 20).sum(axis=1)
+    taken = np.array([each.taken.sum() for each in POSSIBLE])[drawn]
+    totals = taken.reshape(-1, 20).sum(axis=1)
     assert totals.mean() / 40 == pytest.approx(0.05, rel=0.06)
     expected = 40 * 0.05 * 0.95 * (1 + 39 * correlation(1.0))
     assert totals.var() == pytest.approx(expected, rel=0.2)
@@ -285,11 +286,12 @@ def test_bursts_correlate_as_stated() -> None:
 @pytest.mark.parametrize("told", [False, True])
 def test_the_null_study_alarms_where_the_product_does(told: bool) -> None:
     rng = np.random.default_rng(2)
-    reference = trajectories(2.0, 1_000, rng)
+    reference = [POSSIBLE[each] for each in trajectories(2.0, 1_000, rng).tolist()]
     clusters = [index // 20 for index in range(1_000)] if told else None
     known = calibrate_reference(reference, 1, GATE, clusters=clusters)
     for _ in range(6):
         stream = trajectories(2.0, 400, rng)
-        _, change = update(DetectorState.new(known, GATE), known, stream, GATE)
+        batch = [POSSIBLE[each] for each in stream.tolist()]
+        _, change = update(DetectorState.new(known, GATE), known, batch, GATE)
         assert (peak(known, stream, GATE) >= guaranteed(GATE)) == bool(change.alarmed.any())
     assert known.temper[0] > 1 if told else known.temper[0] == 1
