@@ -92,6 +92,12 @@ def trajectories(strength: float, count: int, rng: np.random.Generator) -> Integ
     return taken @ (1 << np.arange(EACH))
 
 
+def opportunities(drawn: Integers) -> list[Opportunities]:
+    """The trajectories of those indices."""
+    indices: list[int] = drawn.tolist()
+    return [POSSIBLE[index] for index in indices]
+
+
 def peak(known: Calibration, stream: Integers, settings: Settings) -> float:
     """The largest log e-value that a stream of trajectories reaches against a reference."""
     drawn = pool(known, POSSIBLE, 0, settings)
@@ -107,7 +113,7 @@ def share(strength: float, streams: int, rng: np.random.Generator) -> Share:
     bursts = [index // BURST for index in range(REFERENCE)]
     limit = guaranteed(GATE)
     for _ in range(streams):
-        reference = [POSSIBLE[each] for each in trajectories(strength, REFERENCE, rng).tolist()]
+        reference = opportunities(trajectories(strength, REFERENCE, rng))
         stream = trajectories(strength, STEPS, rng)
         known = {
             told: calibrate(reference, 1, GATE, clusters=bursts if told else None)

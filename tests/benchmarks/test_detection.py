@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks import streams
 from benchmarks.calibrated import FULL, Cells, Size, from_onset, measure, measure_peer
-from benchmarks.correlation import GATE, POSSIBLE, correlation, peak, trajectories
+from benchmarks.correlation import GATE, POSSIBLE, correlation, opportunities, peak, trajectories
 from benchmarks.detection import fill, main
 from benchmarks.peers.environment import HERE, Kind, Peer, calibrate
 from benchmarks.results import Result, Results
@@ -286,12 +286,12 @@ def test_bursts_correlate_as_stated() -> None:
 @pytest.mark.parametrize("told", [False, True])
 def test_the_null_study_alarms_where_the_product_does(told: bool) -> None:
     rng = np.random.default_rng(2)
-    reference = [POSSIBLE[each] for each in trajectories(2.0, 1_000, rng).tolist()]
+    reference = opportunities(trajectories(2.0, 1_000, rng))
     clusters = [index // 20 for index in range(1_000)] if told else None
     known = calibrate_reference(reference, 1, GATE, clusters=clusters)
     for _ in range(6):
         stream = trajectories(2.0, 400, rng)
-        batch = [POSSIBLE[each] for each in stream.tolist()]
+        batch = opportunities(stream)
         _, change = update(DetectorState.new(known, GATE), known, batch, GATE)
         assert (peak(known, stream, GATE) >= guaranteed(GATE)) == bool(change.alarmed.any())
     assert known.temper[0] > 1 if told else known.temper[0] == 1
