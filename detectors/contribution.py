@@ -8,8 +8,9 @@ import numpy as np
 from contracts.labels import CATEGORY_IDS, Labels
 from contracts.trajectory import Trajectory
 from detectors.baseline import Reference
+from detectors.bets import log_increments
 from detectors.features import ORDERS, encode
-from detectors.sequential import Settings, log_increments
+from detectors.sequential import Settings
 from detectors.upper_hazard import cells_of, upper_hazards
 
 INSTRUCTED: Final = "instructed_by_result"
@@ -36,7 +37,7 @@ def contributions(
     settings: Settings,
 ) -> list[Contribution]:
     """The taken opportunities of `category`, strongest first. Source: the increments of
-    `detectors.sequential.log_increments`.
+    `detectors.bets.log_increments`.
     """
     encoded = encode(trajectory, labels)
     index = CATEGORY_IDS.index(category)
@@ -62,7 +63,7 @@ def contributions(
         upper = upper_hazards(
             calibration, opportunities.category, opportunities.hazard, cells, settings.tau
         )
-        gains = log_increments(upper, opportunities.taken, settings.tilts).max(axis=1)
+        gains = log_increments(upper, opportunities.taken, settings.bets).max(axis=1)
         for place in np.flatnonzero(here):
             gain = float(gains[place]) / float(np.log(10))
             found.append(Contribution(int(steps[place]), float(upper[place]), gain, instructed))

@@ -1,7 +1,7 @@
-"""The detector of one subject against one reference: all categories, cells and tilts at once.
+"""The detector of one subject against one reference: all categories, cells and bets at once.
 
-Per category, cell and tilt it keeps an e-detector (Shiryaev-Roberts), an e-process and a CUSUM, all
-as logs. A category's statistic is the weighted mean over cells and tilts. An opportunity counts
+Per category, cell and bet it keeps an e-detector (Shiryaev-Roberts), an e-process and a CUSUM, all
+as logs. A category's statistic is the weighted mean over cells and bets. An opportunity counts
 only where it was visible and the reference has been in its situation. The clock of a category is
 the number of trajectories with an opportunity of it, so that rare opportunities neither slow
 detection per opportunity nor spend the budget for false alarms.
@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from contracts.errors import BaselineError
 from detectors.increments import sieve, steps_of, ticks_of
-from detectors.mixture import Mixture, mixture_of, over_cells, over_tilts
+from detectors.mixture import Mixture, mixture_of, over_bets, over_cells
 from detectors.sequential import (
     CATEGORIES,
     Flags,
@@ -73,7 +73,7 @@ class DetectorState:
     """State of one subject against one reference; never changed in place.
 
     `trajectories`: how many the subject has had. `log_m`, `log_e`, `cusum`: logs of the e-detector,
-    the e-process and the draw-up since `start` (trajectory number), (categories, cells, tilts).
+    the e-process and the draw-up since `start` (trajectory number), (categories, cells, bets).
     `seen`: the category's clock when `log_m` was last advanced, (categories, cells). `counts`: (10,
     categories); `sums`: (2, categories).
     """
@@ -90,7 +90,7 @@ class DetectorState:
     @classmethod
     def new(cls, calibration: Calibration, settings: Settings) -> "DetectorState":
         """Before the first trajectory."""
-        shape = (CATEGORIES, calibration.cells, len(settings.tilts))
+        shape = (CATEGORIES, calibration.cells, len(settings.bets))
         return cls(
             0,
             np.full(shape, -np.inf),
@@ -104,14 +104,14 @@ class DetectorState:
 
     def to_bytes(self) -> bytes:
         """Little-endian arrays behind a header; only cells that saw an opportunity are written."""
-        categories, cells, tilts = self.log_m.shape
+        categories, cells, bets = self.log_m.shape
         used = (self.log_m != -np.inf).any(axis=2)
         grids = [
             grid[used].astype("<f8").tobytes() for grid in (self.log_m, self.log_e, self.cusum)
         ]
         return b"".join(
             [
-                _HEADER.pack(_MAGIC, 1, categories, cells, tilts, self.trajectories),
+                _HEADER.pack(_MAGIC, 1, categories, cells, bets, self.trajectories),
                 np.packbits(used).tobytes(),
                 *grids,
                 self.start[used].astype("<i4").tobytes(),
@@ -125,7 +125,7 @@ class DetectorState:
     def from_bytes(cls, data: bytes) -> "DetectorState":
         """What `to_bytes` wrote, to the last bit. Raises `BaselineError` for anything else."""
         try:
-            magic, version, categories, cells, tilts, trajectories = _HEADER.unpack_from(data)
+            magic, version, categories, cells, bets, trajectories = _HEADER.unpack_from(data)
             if magic != _MAGIC or version != 1 or categories != CATEGORIES:
                 raise ValueError("another format")
             at, size = _HEADER.size, (categories * cells + 7) // 8
@@ -133,19 +133,19 @@ class DetectorState:
             used: Flags = np.unpackbits(bits, count=categories * cells).astype(np.bool_)
             used = used.reshape(categories, cells)
             cells_used, at = int(used.sum()), at + size
-            rows = cells_used * tilts
+            rows = cells_used * bets
             if (
                 len(data)
                 != at + rows * 28 + cells_used * 8 + (ALARMS + REFERENCE + 2) * categories * 8
             ):
                 raise ValueError("wrong length")
-            shape = (categories, cells, tilts)
+            shape = (categories, cells, bets)
             grids = [np.full(shape, -np.inf), np.zeros(shape), np.zeros(shape)]
             for grid in grids:
-                grid[used] = np.frombuffer(data, "<f8", rows, at).reshape(-1, tilts)
+                grid[used] = np.frombuffer(data, "<f8", rows, at).reshape(-1, bets)
                 at += rows * 8
             start = np.zeros(shape, np.int32)
-            start[used] = np.frombuffer(data, "<i4", rows, at).reshape(-1, tilts)
+            start[used] = np.frombuffer(data, "<i4", rows, at).reshape(-1, bets)
             at += rows * 4
             seen = np.zeros(shape[:2], np.int64)
             seen[used] = np.frombuffer(data, "<i8", cells_used, at)
@@ -195,8 +195,8 @@ def update(
     A batch gives the same as its trajectories one by one. Raises `BaselineError` where the state
     belongs to another calibration.
     """
-    categories, cells, tilts = state.log_m.shape
-    if cells != calibration.cells or tilts != len(settings.tilts):
+    categories, cells, bets = state.log_m.shape
+    if cells != calibration.cells or bets != len(settings.bets):
         raise BaselineError("the detector state belongs to another baseline")
     if len(batch) > _TOGETHER:
         done: list[Update] = []
@@ -291,14 +291,14 @@ def _walk(
     whose, places, increments = steps
     clocks = old.counts[CLOCK] + np.cumsum(ticks, axis=0)
     now = clocks[whose, places // cells]
-    inner = over_tilts(state.log_e if gate else state.log_m, mixture.tilts)
+    inner = over_bets(state.log_e if gate else state.log_m, mixture.bets)
     before = over_cells(inner, _pending(old, mixture, gate), mixture.cells)
     touched, category = np.nonzero(touches)
     if not len(whose):
         return np.tile(before / math.log(10), (n, 1)), np.zeros(ticks.shape, np.bool_)
     seen = state.seen.reshape(-1).copy()
     values = _advance(state, numbers[whose], places, increments, now, gate)
-    after = over_tilts(values, mixture.tilts[places % cells])
+    after = over_bets(values, mixture.bets[places % cells])
     # per trajectory and cell, the row of the last increment so far; -1: none in this batch
     rows = np.full((n, len(seen)), -1, np.int64)
     rows[whose, places] = np.arange(len(whose))
@@ -336,9 +336,9 @@ def _advance(
 
     `numbers`: of the trajectories; `places`: flat cells; `now`: the categories' clocks.
     """
-    tilts = increments.shape[1]
-    log_m, log_e = state.log_m.reshape(-1, tilts), state.log_e.reshape(-1, tilts)
-    cusum, start = state.cusum.reshape(-1, tilts), state.start.reshape(-1, tilts)
+    bets = increments.shape[1]
+    log_m, log_e = state.log_m.reshape(-1, bets), state.log_e.reshape(-1, bets)
+    cusum, start = state.cusum.reshape(-1, bets), state.start.reshape(-1, bets)
     seen, out = state.seen.reshape(-1), np.empty_like(increments)
     by_place = np.argsort(places, kind="stable")
     sorted_places = places[by_place]
@@ -364,7 +364,7 @@ def _advance(
 def statistic(state: DetectorState, calibration: Calibration, settings: Settings) -> Floats:
     """Log of every category's statistic; (categories,). 0 before the first opportunity."""
     mixture, gate = mixture_of(calibration, settings), settings.mode == "gate"
-    inner = over_tilts(state.log_e if gate else state.log_m, mixture.tilts)
+    inner = over_bets(state.log_e if gate else state.log_m, mixture.bets)
     return over_cells(inner, _pending(state, mixture, gate), mixture.cells)
 
 

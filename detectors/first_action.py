@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from detectors.confidence import rate_interval
 from detectors.detector import FIRST_ACTIONS, FIRST_TAKEN, DetectorState
-from detectors.mixture import mixture_of, over_tilts
+from detectors.mixture import mixture_of, over_bets
 from detectors.sequential import Settings
 from detectors.upper_hazard import FIRST, Calibration
 
@@ -35,7 +35,7 @@ def first_actions(
     taken = int(state.counts[FIRST_TAKEN, category])
     lower, upper = rate_interval(taken, n, settings.alpha)
     evidence = 0.0
-    if calibration.weight[category, FIRST] > 0:
-        shares = mixture_of(calibration, settings).tilts[FIRST]
-        evidence = float(over_tilts(state.log_e[category, FIRST], shares)) / math.log(10)
+    if n and calibration.weight[category, FIRST] > 0:
+        shares = mixture_of(calibration, settings).bets[FIRST]
+        evidence = float(over_bets(state.log_e[category, FIRST], shares)) / math.log(10)
     return FirstActions(n, taken, lower, upper, evidence)

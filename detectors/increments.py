@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from detectors.bets import log_increments
 from detectors.sequential import (
     CATEGORIES,
     Flags,
@@ -9,7 +10,6 @@ from detectors.sequential import (
     Integers,
     Opportunities,
     Settings,
-    log_increments,
 )
 from detectors.upper_hazard import ALL, CONTEXTS_FROM, NO_ERROR, Calibration
 
@@ -52,14 +52,14 @@ def steps_of(
 ) -> tuple[Integers, Integers, Floats]:
     """Log increments summed per trajectory, category and cell, sorted by trajectory.
 
-    Trajectory (rows,), category * cells + cell (rows,), increments (rows, tilts). Where clusters of
+    Trajectory (rows,), category * cells + cell (rows,), increments (rows, bets). Where clusters of
     the reference's trajectories move together with dispersion phi, e-values are raised to 1 / phi:
     still e-values if they did not (Jensen), and to second order if they do, since a sum with phi
     times the variance, divided by phi, has the moments the bet assumes (quasi-likelihood,
     Wedderburn 1974).
     """
     cells = calibration.cells
-    increments = log_increments(upper, every.taken, settings.tilts)
+    increments = log_increments(upper, every.taken, settings.bets)
     increments /= calibration.temper[every.category, None]
     bets = calibration.weight[every.category[:, None], place] > 0
     bets[:, 1:] &= place[:, 1:] != ALL

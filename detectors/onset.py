@@ -5,14 +5,17 @@ import math
 import numpy as np
 
 from detectors.detector import DetectorState
-from detectors.sequential import TILTS, Floats, Integers
+from detectors.sequential import Floats, Integers
 from detectors.upper_hazard import Calibration
+
+_ODDS = np.array([1.5, 2.2, 4.0, 8.0, 20.0, 60.0])
+"""Factors of a rise among which the interval looks for the one that fits."""
 
 
 def onset(state: DetectorState, calibration: Calibration, category: int) -> int | None:
-    """Trajectory number where the winning cell and tilt last rose from its floor; None before any.
+    """Trajectory number where the winning cell and bet last rose from its floor; None before any.
 
-    The maximum-likelihood change point under that tilt: the last minimum of the log e-process (Page
+    The maximum-likelihood change point under that bet: the last minimum of the log e-process (Page
     1954; Lorden 1971).
     """
     with np.errstate(divide="ignore"):
@@ -23,9 +26,7 @@ def onset(state: DetectorState, calibration: Calibration, category: int) -> int 
     return int(state.start[category].ravel()[best]) or None
 
 
-def onset_interval(
-    taken: Integers, expected: Floats, alpha: float, tilts: tuple[float, ...] = TILTS
-) -> tuple[int, int, int]:
+def onset_interval(taken: Integers, expected: Floats, alpha: float) -> tuple[int, int, int]:
     """Earliest, most likely and latest first changed trajectory, counted from 1.
 
     `taken`, `expected`: per trajectory up to the alarm, as in the view `evidence`; shape (n,).
@@ -38,8 +39,7 @@ def onset_interval(
     """
     if not len(taken) or len(taken) != len(expected):
         raise ValueError("taken and expected must be of the same trajectories, at least one")
-    odds = np.asarray(tilts, np.float64)
-    gains = taken[:, None] * np.log(odds) - expected[:, None] * (odds - 1.0)
+    gains = taken[:, None] * np.log(_ODDS) - expected[:, None] * (_ODDS - 1.0)
     since = np.cumsum(gains[::-1], axis=0)[::-1]
     best = int(np.argmax(since.max(axis=0)))
     profile = since[:, best]

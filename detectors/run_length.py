@@ -27,8 +27,8 @@ _MOST = np.float32(1e18)
 class Pool:
     """Trajectories of one category to draw streams from.
 
-    `increment`: e-values (n, cells, tilts); `ticks`: 1 where the trajectory had an opportunity,
-    (n,); `weight`: of the mixture, (cells, tilts).
+    `increment`: e-values (n, cells, bets); `ticks`: 1 where the trajectory had an opportunity,
+    (n,); `weight`: of the mixture, (cells, bets).
     """
 
     increment: Singles
@@ -71,7 +71,7 @@ def pool(
     used = np.flatnonzero(calibration.weight[category] > 0)
     column = np.zeros(calibration.cells, np.int64)
     column[used] = np.arange(len(used))
-    increment = np.ones((len(batch), len(used), len(settings.tilts)), np.float32)
+    increment = np.ones((len(batch), len(used), len(settings.bets)), np.float32)
     ticks = np.zeros(len(batch), np.float32)
     increment[whose, column[places % calibration.cells]] = np.exp(totals)
     ticks[whose] = 1.0

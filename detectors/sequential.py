@@ -9,7 +9,7 @@ own cross-fitted `Opportunities` become an `upper_hazard.Calibration` by `upper_
     state, change = update(state, calibration, [opportunities, ...], settings)
     verdict(state, calibration, category_index, settings, subject=..., reference=..., kind=...)
 
-Everything here is a function of arrays, in log space, over any number of tilts and cells.
+Everything here is a function of arrays, in log space, over any number of bets and cells.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.labels import CATEGORY_IDS
+from detectors.bets import BETS, Bet
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
@@ -115,10 +116,6 @@ class Opportunities:
         )
 
 
-TILTS: tuple[float, ...] = (1.5, 2.2, 4.0, 8.0, 20.0, 60.0)
-"""Odds ratios to bet on: rises by a factor."""
-
-
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What an operator may choose about the tests; each default with its price.
@@ -147,41 +144,15 @@ class Settings:
     margin_rate: float = 0.01
     invisible_share: float = 0.2
     unsupported_share: float = 0.2
-    tilts: tuple[float, ...] = TILTS
+    bets: tuple[Bet, ...] = BETS
 
     def __post_init__(self) -> None:
         if not (self.arl >= 1 and 0 < self.alpha < 1 and self.categories >= 1):
             raise ValueError("arl >= 1, 0 < alpha < 1 and categories >= 1 are needed")
         if not (self.tau >= 0 and 0 < self.delta <= 0.5 and self.margin > 1 + self.tau):
             raise ValueError("tau >= 0, 0 < delta <= 0.5 and margin > 1 + tau are needed")
-        if not self.tilts or min(self.tilts) <= 1:
-            raise ValueError("every tilt must be above 1")
-
-
-def log_increments(upper: Floats, taken: Flags, tilts: Sequence[float]) -> Floats:
-    """Log e-value of each opportunity under each tilt; shape (n, tilts).
-
-    exp(theta x) / (1 + u (exp(theta) - 1)), with mean <= 1 for x ~ Bernoulli(p), p <= u: the bet
-    1 + lambda (x - u) with lambda = (e^theta - 1) / (1 + u (e^theta - 1)). What u = 0 forbids and
-    yet happened settles the matter: e^1000.
-    Source: Waudby-Smith & Ramdas 2023, section 2; Shin, Ramdas & Rinaldo 2022, section 3.
-    """
-    odds = np.asarray(tilts, np.float64)
-    gain = np.where(taken[:, None], np.log(odds)[None, :], 0.0)
-    gain[taken & (upper <= 0)] = 1000.0
-    return gain - np.log1p(upper[:, None] * (odds - 1.0)[None, :])
-
-
-def tilt_shares(tilts: Sequence[float]) -> Floats:
-    """How a cell shares its weight over the tilts: row 0 for everything, row 1 for a part.
-
-    In a part of the opportunities a small factor could not be found in any useful time, and a huge
-    one shows in the whole: parts bet on the factors between, where there are such.
-    """
-    odds = np.asarray(tilts, np.float64)
-    between = (odds > 2.0) & (odds < 25.0)
-    part = between if between.any() else np.ones(len(odds), np.bool_)
-    return np.stack([np.full(len(odds), 1 / len(odds)), part / part.sum()])
+        if not self.bets:
+            raise ValueError("at least one bet is needed")
 
 
 def shiryaev_roberts(log_m: Floats, log_increment: Floats, starts: Floats) -> Floats:
