@@ -90,7 +90,7 @@ def attributed(
         word = ""
         if verdict.state == "alarm":
             word = _word(same, float(attribution.log_ratio[k]), math.log(1 / alpha))
-        out.append(replace(verdict, attribution=word))
+        out.append(replace(verdict, attribution=word) if word != verdict.attribution else verdict)
     return tuple(out)
 
 

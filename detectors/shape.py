@@ -18,8 +18,9 @@ WIDTH: Final = 1 + FEATURES
 """Columns of a sample: the context id, and the vector."""
 MOST: Final = 512
 """Vectors a baseline keeps, each good for one comparison."""
-_KINDS: Final = ((0, 24), (24, 16), (40, 8), (48, 8))
-"""First place and number of places of the tools, acts, outcomes and unsafe acts of the calls."""
+_PLACES: Final = np.array([24, 16, 8, 8])
+_STARTS: Final = np.array([0, 24, 40, 48])
+"""Number of places, and the first, of the tools, acts, outcomes and unsafe acts of the calls."""
 _LENGTHS: Final = 56
 """First place of the length, one of eight classes."""
 
@@ -29,11 +30,9 @@ def shape(encoded: Encoded) -> Floats:
     and unsafe act, as square roots, so that Euclidean distance is Hellinger's; and the class of the
     length.
     """
-    out = np.zeros(FEATURES)
     calls = len(encoded.tokens)
-    for column, (start, places) in enumerate(_KINDS):
-        counts = np.bincount(encoded.tokens[:, column] % places, minlength=places)
-        out[start : start + places] = np.sqrt(counts / max(1, calls))
+    places = encoded.tokens % _PLACES + _STARTS
+    out: Floats = np.sqrt(np.bincount(places.ravel(), minlength=FEATURES) / max(1, calls))
     out[_LENGTHS + min(FEATURES - _LENGTHS - 1, calls.bit_length())] = 1.0
     norm: float = np.sqrt(float(out @ out))
     return out / norm

@@ -141,26 +141,30 @@ class Watch:
         self, reference: Reference, settings: Settings, subject: Subject, now_ns: int
     ) -> list[Verdict]:
         """The verdict of each category."""
-        out: list[Verdict] = []
-        tracks = [
-            (state, calibration, statistic(state, calibration, settings), calibration.knows())
+        values = [
+            statistic(state, calibration, settings)
             for state, calibration in zip(self.detectors, reference.calibrations, strict=True)
         ]
+
+        def of(track: int, k: int) -> Verdict:
+            return verdict(
+                self.detectors[track], reference.calibrations[track], k, settings, subject=subject,
+                reference=reference.info.name, kind=reference.info.kind, updated_ns=now_ns,
+                log_statistic=float(values[track][k]),
+            )  # fmt: skip
+
+        acts_known, orders_known = (
+            bool(calibration.knows()[OF_ORDERS]) for calibration in reference.calibrations
+        )
+        out: list[Verdict] = []
         told = figures(self.detectors, self.calibrated_at, self.omnibus, reference, settings)
         for k in range(len(CATEGORY_IDS)):
-            acts, orders = (
-                verdict(
-                    state, calibration, k, settings, subject=subject,
-                    reference=reference.info.name, kind=reference.info.kind, updated_ns=now_ns,
-                    log_statistic=float(values[k]),
-                )
-                for state, calibration, values, _ in tracks
-            )  # fmt: skip
-            known = [bool(knows[k]) for _, _, _, knows in tracks]
-            worst = acts
-            if k == OF_ORDERS and known[1]:
-                worst = orders if not known[0] else min(acts, orders, key=_rank)
-            doubtful = int(self.doubtful[ORDERS if worst is orders else k])
+            worst, stream = of(0, k), k
+            if k == OF_ORDERS and orders_known:
+                orders = of(1, k)
+                if not acts_known or _rank(orders) < _rank(worst):
+                    worst, stream = orders, ORDERS
+            doubtful = int(self.doubtful[stream])
             if worst.state == "clear" and doubtful > (
                 settings.unsupported_share * worst.opportunities
             ):
