@@ -9,6 +9,7 @@ TelltaleError
     +-- BadPayload          bytes that cannot be decoded; becomes a dead letter
     +-- ConfigError         names the key at fault
     +-- DataFolderInUse     another process owns the data folder
+    +-- OutputError         a file or folder that was asked for cannot be written
     +-- QueryRefused        SQL that is not a single read-only SELECT over the views
     +-- BadCondition        a --where condition that does not parse or names an unknown column
     +-- RuleError           a rule file that does not load or whose own cases fail
@@ -64,6 +65,13 @@ class ConfigError(PermanentError):
 
 class DataFolderInUse(PermanentError):
     """Another process owns the data folder."""
+
+
+class OutputError(PermanentError):
+    """A file or folder that was asked for cannot be written. `path`: it, `reason`: why."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"{path} cannot be written: {reason}")
 
 
 class QueryRefused(PermanentError):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 
-from contracts.errors import ConfigError
+from contracts.errors import ConfigError, OutputError
 from storage.guard import VIEWS
 
 # Views with a place in time are cut into `<view>/environment=<...>/day=<YYYY-MM-DD>/*.parquet`.
@@ -31,7 +31,7 @@ def export(
 
     `calls`, `trajectories`, `actions`, `opportunities` and `spans` are written in hive layout, the
     others as one file. All of one moment: one read transaction. Raises `ConfigError` for an unknown
-    view, a folder that cannot be written, and one that already holds an export.
+    view and a folder that already holds an export, `OutputError` for one that cannot be written.
     """
     unknown = sorted(set(views) - VIEWS)
     if unknown:
@@ -54,7 +54,7 @@ def _write(cursor: duckdb.DuckDBPyConnection, view: str, target: Path) -> int:
     except FileExistsError:
         raise ConfigError("output", f"{target} already exists; export into a new folder") from None
     except OSError as error:
-        raise ConfigError("output", f"{target} cannot be written: {error.strerror}") from error
+        raise OutputError(target, str(error.strerror)) from error
     path = str(target).replace("'", "''")
     if view in _PARTITIONED:
         statement = (

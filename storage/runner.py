@@ -50,7 +50,8 @@ def run_query(database: Path, sql: str, limits: QueryLimits) -> pa.Table:
     Raises `QueryRefused` if it is anything else, fails, or needs more than `limits` allow;
     `StoreUnavailable` if the child could not do its work.
     """
-    request = {**limits.model_dump(), "database": str(database), "sql": sql}
+    # the child starts in an empty folder: a relative path would mean another file there
+    request = {**limits.model_dump(), "database": str(database.resolve()), "sql": sql}
     with tempfile.TemporaryDirectory(prefix="telltale-query-") as empty:
         child = subprocess.Popen(
             [sys.executable, "-I", "-m", "storage.sandbox"],

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from contracts.baseline import BaselineInfo, LineageEntry
 from contracts.clock import Clock
-from contracts.errors import BadCondition, Busy, ConfigError, StoreUnavailable
+from contracts.errors import BadCondition, Busy, ConfigError, OutputError, StoreUnavailable
 from contracts.ports import Changes, Restored
 from contracts.record import Partition, Position
 from contracts.trajectory import Trajectory
@@ -238,14 +238,16 @@ class Store:
         """Copy the whole store to the new file `path` while commits go on; its size in bytes.
 
         The copy is opened and compared before this returns. Raises `ConfigError` where `path` is
-        there already or cannot be written.
+        there already, `OutputError` where it cannot be written.
         """
         least = self.totals()["batch"]
         try:
             with self._engine.unchanged():
                 clone(self._folder.database, path, durable=True)
+        except FileExistsError as error:
+            raise ConfigError("output", f"{path} already exists; copy into a new file") from error
         except OSError as error:
-            raise ConfigError("output", f"{path} cannot be written: {error.strerror}") from error
+            raise OutputError(path, str(error.strerror)) from error
         if last_batch(path) < least:
             raise StoreUnavailable(f"the copy {path} is not whole; make another")
         return path.stat().st_size

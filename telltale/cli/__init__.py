@@ -7,6 +7,7 @@ usage or configuration, 65 bad input, 70 internal, 75 try again.
 import importlib
 import importlib.metadata
 import sys
+import traceback
 
 import click
 
@@ -94,6 +95,18 @@ def invoke(arguments: list[str]) -> int:
         # the reader of our output left (`| head`): nothing is wrong
         sys.stderr.close()
         return DONE
+    except OSError as error:
+        # the machine's, not a bug: a folder that may not be read, a disk that is full
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"telltale: {where}{error.strerror or error}", err=True)
+        return BAD_INPUT
+    except Exception as error:
+        # 1 is the interpreter's code for a traceback, and means bad news here
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        where = f"{'/'.join(place.filename.split('/')[-2:])}:{place.lineno}"
+        click.echo(f"telltale: a bug, please report it: {said} ({where})", err=True)
+        return INTERNAL
     return result if isinstance(result, int) else DONE
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from telltale.cli.options import config_option, data_option, json_option
-from telltale.cli.output import print_json
+from telltale.cli.output import OutputFile, print_json
 
 
 @click.command("backup")
-@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("output", type=OutputFile())
 @config_option
 @data_option
 @json_option

@@ -9,7 +9,7 @@ import click
 from contracts.baseline import REFERENCE_KINDS, BaselineInfo, ReferenceKind
 from contracts.labels import CATEGORY_IDS
 from telltale.cli.options import config_option, data_option, json_option
-from telltale.cli.output import print_json, print_table, progress
+from telltale.cli.output import OutputFile, print_json, print_table, progress, write
 
 if TYPE_CHECKING:  # the store takes a second to import, which --help need not wait for
     from storage.store import Store
@@ -151,7 +151,7 @@ def list_(config_path: Path | None, data: Path | None, as_json: bool) -> int:
 @click.option(
     "--html",
     "html_path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     help="Write the full report with reliability plots to this file.",
 )
 @config_option
@@ -172,7 +172,7 @@ def show(
         reference = references.load(store, settings, name, "*")
         info = store.baseline(name)
     if html_path is not None:
-        html_path.write_text(html(reference, tests), encoding="utf-8")
+        write(html_path, html(reference, tests))
         click.echo(f"wrote {html_path}", err=True)
     known = [asdict(line) for line in lines(reference, tests)]
     if as_json:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from telltale.cli.options import config_option, data_option, json_option
-from telltale.cli.output import print_json, print_table
+from telltale.cli.output import print_json, print_table, write
 
 
 @click.command("export")
@@ -52,7 +52,7 @@ def command(
                 text = portable.markdown(store, rule_pack(settings), trajectory)
             if text is None:
                 raise NotFound(f"there is no trajectory {trajectory}")
-            output.write_text(text, encoding="utf-8")
+            write(output, text)
             rows = {"trajectories": 1}
     if as_json:
         print_json(rows)

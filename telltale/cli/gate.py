@@ -7,7 +7,7 @@ import click
 
 from contracts.labels import CATEGORY_IDS
 from telltale.cli.options import config_option, data_option, json_option, where_option
-from telltale.cli.output import print_json, print_table, progress
+from telltale.cli.output import OutputFile, print_json, print_table, progress, write
 
 
 @click.command("gate")
@@ -37,13 +37,13 @@ from telltale.cli.output import print_json, print_table, progress
 @click.option(
     "--junit",
     "junit_path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     help="Write JUnit XML here.",
 )
 @click.option(
     "--sarif",
     "sarif_path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     help="Write SARIF here.",
 )
 @config_option
@@ -92,10 +92,10 @@ def command(
         )
     must = frozenset(required) or references.known_categories(loaded)
     if junit_path is not None:
-        junit_path.write_text(junit(outcome.verdicts, must), encoding="utf-8")
+        write(junit_path, junit(outcome.verdicts, must))
     if sarif_path is not None:
         document = sarif(outcome.verdicts, importlib.metadata.version("telltale"))
-        sarif_path.write_bytes(orjson.dumps(document))
+        write(sarif_path, orjson.dumps(document))
     alarms = [v for v in outcome.verdicts if v.state == "alarm"]
     open_ones = [v for v in outcome.verdicts if v.category in must and v.state != "clear"]
     code = 1 if alarms else 2 if open_ones or not outcome.verdicts else 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from telltale.cli.options import config_option, data_option
-from telltale.cli.output import print_json, print_table
+from telltale.cli.output import OutputFile, print_json, print_table, table_text, write
 
 FORMATS = ("table", "json", "csv", "parquet")
 
@@ -19,7 +19,7 @@ FORMATS = ("table", "json", "csv", "parquet")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     help="Write to this file instead of standard output.",
 )
 @config_option
@@ -38,6 +38,7 @@ def command(
 
     Asks the daemon where one runs, else reads the store. The SQL runs in a sandboxed process.
     """
+    import orjson
     import pyarrow.ipc as pa_ipc
 
     from telltale.client import connect
@@ -54,19 +55,19 @@ def command(
         if output is None:
             sys.stdout.buffer.write(body)
         else:
-            output.write_bytes(body)
+            write(output, body)
     else:
         table = pa_ipc.open_stream(body).read_all()
-        if form == "json":
-            rows = table.to_pylist()
-            if output is None:
-                print_json(rows)
-            else:
-                import orjson
-
-                output.write_bytes(orjson.dumps(rows, default=str))
+        rows = table.to_pylist()
+        cells = [tuple(row.values()) for row in rows]
+        if form == "json" and output is None:
+            print_json(rows)
+        elif form == "json" and output is not None:
+            write(output, orjson.dumps(rows, default=str))
+        elif output is not None:
+            write(output, table_text(table.column_names, cells))
         else:
-            print_table(table.column_names, [tuple(row.values()) for row in table.to_pylist()])
+            print_table(table.column_names, cells)
     if truncated:
         click.echo("there are more rows than were asked for", err=True)
     return 0

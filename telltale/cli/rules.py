@@ -7,7 +7,7 @@ import click
 
 from contracts.errors import RuleError
 from telltale.cli.options import config_option, data_option, json_option
-from telltale.cli.output import print_json, print_table, progress
+from telltale.cli.output import OutputFile, print_json, print_table, progress, write
 
 
 @click.group("rules")
@@ -162,7 +162,7 @@ def backtest(
 @command.command("prometheus")
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     help="Write to this file instead of standard output.",
 )
 @click.option("--job", default="telltale", show_default=True, help="Scrape job of the daemons.")
@@ -175,5 +175,5 @@ def prometheus(output: Path | None, job: str, runbooks: str) -> int:
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.write_text(text, encoding="utf-8")
+        write(output, text)
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from contracts.errors import BadCondition, ConfigError, PermanentError
+from contracts.errors import BadCondition, ConfigError, OutputError, PermanentError
 from contracts.labels import Action, Labels, Opportunity
 from contracts.ports import Changes
 from contracts.record import DeadLetter
@@ -164,7 +164,7 @@ def test_a_backup_is_a_whole_store(store: Store, tmp_path: Path, clock: ManualCl
     add(store, "b", 0, 2)
     with pytest.raises(ConfigError, match="exists"):
         store.backup(target)
-    with pytest.raises(ConfigError, match="nowhere"):
+    with pytest.raises(OutputError, match="nowhere"):
         store.backup(tmp_path / "nowhere" / "x.duckdb")
     restored = Store(tmp_path / "copy", clock)
     assert list(restored.trajectories("")) == [made]
