@@ -24,6 +24,7 @@ class Sessions:
 
     Of `Joined`: `changed` holds the due ones too, as their rows must read from now on (`complete`,
     all calls judged); `due` holds them with `judged_calls` as before, for judging from that step.
+    Calls judged as those of their trace stay judged when the trace finds its conversation.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Sessions:
 
         self._quiet: set[str] = set()  # traces of which nothing came but from the store
         self._as_stored: set[str] = set()  # pending trajectories made of such traces only
+        self._moved: dict[str, int] = {}  # judged calls that pending trajectories got of a trace's
 
     def _hold(self, state: JoinerState) -> None:
         self._state = state
@@ -78,7 +80,7 @@ class Sessions:
             self._stored.add(key)
             group = self._groups.get(key)
             if group is not None:
-                group.judged = max(group.judged, calls)
+                group.judged = max(group.judged, calls + self._moved.get(key, 0))
                 if group.judged and group.state == "open":
                     group.state = "reopened"
             else:
@@ -182,15 +184,22 @@ class Sessions:
             trace = self._traces[trace_id]
             trace.resolved = resolve(trace_id, trace.facts, trace.links)
             keys = frozenset[str](trace.resolved.segments if trace.resolved is not None else ())
+            moved = self._judged_of(trace_id, keys)
             for gone in trace.keys - keys:
                 self._leave(gone, trace_id)
-            for key in keys:
+            for key in sorted(keys):
                 group = self._groups.get(key)
                 if group is None:
                     group = self._groups[key] = GroupState(judged=self._judged.pop(key, 0))
                     if group.judged:
                         group.state = "reopened"
                     self._removed.discard(key)
+                if moved and trace.resolved is not None:
+                    part = min(moved, len(trace.resolved.segments[key].drafts))
+                    moved -= part
+                    self._moved[key] = self._moved.get(key, 0) + part
+                    group.judged += part
+                    group.state = "reopened" if group.state == "open" else group.state
                 group.traces.add(trace_id)
                 if trace_id not in self._quiet or key not in self._stored:
                     self._as_stored.discard(key)
@@ -200,6 +209,14 @@ class Sessions:
             trace.keys = keys
         self._dirty.clear()
         self._quiet.clear()
+
+    def _judged_of(self, trace_id: str, keys: frozenset[str]) -> int:
+        """How many calls were judged as the trace's own that now belong to `keys`."""
+        own = identity.trace_trajectory(trace_id)
+        if own in keys:
+            return 0
+        group = self._groups.get(own)
+        return self._judged.pop(own, 0) if group is None else group.judged
 
     def _leave(self, key: str, trace_id: str) -> None:
         group = self._groups.get(key)
@@ -227,6 +244,9 @@ class Sessions:
         for key in sorted(self._pending):
             group = self._groups[key]
             made = self._build(key, group)
+            if group.judged > len(made.calls):  # two calls turned out to be one
+                group.judged = len(made.calls)
+                made = replace(made, judged_calls=group.judged)
             if made != group.last:
                 if group.state == "complete":
                     group.state = "reopened"
@@ -238,6 +258,7 @@ class Sessions:
                     group.since_ns = made.last_received_ns
         self._pending.clear()
         self._as_stored.clear()
+        self._moved.clear()
         due = self._due(now_ns, everything_due)
         for key, trajectory in due.items():
             group = self._groups[key]

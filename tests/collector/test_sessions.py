@@ -312,6 +312,51 @@ def test_judged_calls_survive_eviction() -> None:
     assert (due.judged_calls, len(due.calls)) == (2, 3)
 
 
+@pytest.mark.parametrize("evict", [False, True])
+def test_calls_stay_judged_when_their_traces_find_their_conversation(evict: bool) -> None:
+    sessions, store = Sessions(), Store()
+    roots: list[Span] = []
+    for number in (1, 2):
+        spans = Spans(number)
+        root = spans.span("invoke_agent a", agent("a", **{"gen_ai.conversation.id": "c"}))
+        roots.append(root)
+        calls = [spans.span("execute_tool x", tool("x"), root.span_id) for _ in range(2)]
+        feed(sessions, store, calls)
+        store.apply(sessions.assemble(0, everything_due=True))
+        if evict:
+            sessions.evict()
+    assert {key[:2] for key in store.rows} == {"t-"}
+    for root, judged in zip(roots, (2, 4), strict=True):
+        feed(sessions, store, [root])
+        joined = sessions.assemble(0, everything_due=True)
+        assert joined.removed == ("t-" + root.trace_id,)
+        (due,) = joined.due
+        assert (due.trajectory_id[:2], due.judged_calls, len(due.calls)) == ("c-", judged, judged)
+        store.apply(joined)
+        if evict:
+            sessions.evict()
+    more = Spans(3).span("execute_tool z", tool("z", **{"gen_ai.conversation.id": "c"}))
+    feed(sessions, store, [more])
+    (due,) = sessions.assemble(0, everything_due=True).due
+    assert (due.judged_calls, len(due.calls)) == (4, 5)
+
+
+def test_two_judged_calls_that_turn_out_to_be_one_leave_the_next_to_be_judged() -> None:
+    sessions, one, two = Sessions(), Spans(1), Spans(2)
+    conversation = {"gen_ai.conversation.id": "c"}
+    roots = [spans.span("invoke_agent a", agent("a", **conversation)) for spans in (one, two)]
+    ask = one.span("chat", chat([("c1", "look", {"id": 1})]), roots[0].span_id)
+    run = two.span("execute_tool look", tool("look", "c1", {"id": 1}), roots[1].span_id)
+    sessions.add([ask, run], ())
+    assert [len(t.calls) for t in sessions.assemble(0, everything_due=True).due] == [1, 1]
+    sessions.add(roots, ())
+    (joined,) = sessions.assemble(0, everything_due=True).due
+    assert (joined.judged_calls, len(joined.calls)) == (1, 1)
+    sessions.add([two.span("execute_tool mail", tool("mail", "c2"), roots[1].span_id)], ())
+    (due,) = sessions.assemble(0, everything_due=True).due
+    assert (due.judged_calls, len(due.calls)) == (1, 2)
+
+
 def test_duplicates_are_dropped_and_other_content_under_one_id_is_told() -> None:
     sessions, spans = Sessions(), Spans()
     span = spans.span("execute_tool x", tool("x"))
