@@ -5,8 +5,8 @@ One interface for every rung of the ladder, computed with numpy alone, one recur
     rate       one logit per stream
     table      one logit per stream and context (`features.TABLE_SLOTS`)
     loglinear  hashed log-linear model over all slots
-    recurrent  the log-linear logit plus a linear read-out of a GRU's state before the call; not for
-               the track `orders`, which is conditional on the role alone (`detectors.features`)
+    recurrent  the log-linear logit plus a linear read-out of a GRU's state before the call, where
+               the whole history may be read (`reads_history`)
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,8 +100,18 @@ class Hazard:
             )
             state = _states(tensors, [each.tokens for each in encoded])[at]
             residual = (tensors["readout"][stream] * state).sum(axis=1)
-            logit = logit + np.where(stream == ORDERS, 0.0, residual)
+            free = reads_history(stream, np.concatenate([each.first for each in encoded]))
+            logit = logit + np.where(free, residual, 0.0)
         return logit
+
+
+def reads_history(stream: Integers, first: Flags) -> Flags:
+    """Opportunities whose hazard may depend on all that came before, (n,): neither those of the
+    track `orders`, which is conditional on the role alone, nor the first acts of a family, which
+    are compared by `features.OUTER_SLOTS`.
+    """
+    free: Flags = (stream != ORDERS) & ~first
+    return free
 
 
 def expit(logits: Floats) -> Floats:

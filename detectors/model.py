@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from detectors.features import BUCKETS, ORDERS, STREAMS
+from detectors.features import BUCKETS, STREAMS
 from detectors.hazard import EMBEDDING, WIDTH
 
 
@@ -33,11 +33,10 @@ class Recurrent(nn.Module):
 
     def forward(self, tokens: Tensor, row: Tensor, step: Tensor, stream: Tensor) -> Tensor:
         """`tokens`: (batch, calls, 4). The others, (n,): which trajectory, call and stream an
-        opportunity is of. Returns the residual logit, (n,), 0 for the track `orders`.
+        opportunity is of. Returns the residual logit, (n,).
         """
         batch, calls, width = tokens.shape
         vectors = self.embedding(tokens.reshape(-1, width)).reshape(batch, calls, -1)
         after = cast(Tensor, self.gru(vectors)[0])
         before = torch.cat([torch.zeros_like(after[:, :1]), after[:, :-1]], dim=1)
-        residual = (before[row, step] * self.readout[stream]).sum(dim=1)
-        return residual * (stream != ORDERS)
+        return (before[row, step] * self.readout[stream]).sum(dim=1)

@@ -1,7 +1,9 @@
 """Fitting the ladder: every rung cross-fitted, the simplest one that is not beaten is frozen.
 
-Deterministic with a seed on one machine. A fold's model never saw the trajectories it is asked
-about.
+A fold's model never saw the trajectories it is asked about: not for its weights, nor for its
+penalty, nor for when it stopped. Deterministic with a seed on one machine: one thread, because
+sums in another order have other bits, and because threads that wait for each other on a shared
+machine cost more than they save on problems of this size.
 """
 
 # pyright: reportUnknownMemberType=false
@@ -9,7 +11,8 @@ about.
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -27,6 +30,7 @@ from detectors.hazard import (
     Integers,
     Rung,
     log_likelihood,
+    reads_history,
     table_cells,
 )
 from detectors.model import LogLinear, Recurrent
@@ -38,22 +42,22 @@ Progress = Callable[[str, float], None]
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """`folds` of the cross-fit. `penalties`: L2 strengths tried, on at most `tuned_on`
-    trajectories. `rungs` that compete. `recurrent_from`: trajectories below which the sequence
-    model is not tried; `recurrent_trial`: it must win on a small split before it is cross-fitted.
-    `shrink`: opportunities that a stream's rate is worth in a cell of the table. `fewest_events`:
-    of a stream for it to have a say in the choice of the rung.
+    trajectories. `rungs` that compete; the sequence model only from `recurrent_from` trajectories,
+    so that a tenth of them can tell when to stop. `shrink`: opportunities that a stream's rate is
+    worth in a cell of the table. `fewest_events`: of a stream for it to have a say in the choice of
+    the rung. `device`: of torch; "" takes the GPU where there is one.
     """
 
     folds: int = 4
-    penalties: tuple[float, ...] = (1.0, 4.0, 16.0)
+    penalties: tuple[float, ...] = (0.25, 1.0, 4.0, 16.0)
     tuned_on: int = 2_000
     rungs: tuple[Rung, ...] = RUNGS
-    recurrent_from: int = 1_000
-    recurrent_trial: bool = True
+    recurrent_from: int = 200
     recurrent_epochs: int = 30
     shrink: float = 8.0
     seed: int = 0
     fewest_events: int = 10
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ class Fitted:
 
     `crossfitted`: hazard of each opportunity of each trajectory, of a model that did not see it.
     `likelihood`: mean held-out log-likelihood per opportunity of each rung that competed, over the
-    streams with events enough to tell rungs apart.
+    streams with events enough to tell rungs apart. `penalty`: of the model that is frozen; folds
+    choose their own.
     """
 
     hazard: Hazard
@@ -88,31 +93,33 @@ def fit(encoded: Sequence[Encoded], settings: TrainSettings, progress: Progress)
     """The ladder on a reference's trajectories, at least `settings.folds` of them."""
     fold = folds_of(encoded, settings.folds)
     order = sorted(range(len(encoded)), key=lambda i: encoded[i].trajectory_id)
-    held = [[i for i in order if fold[i] == number] for number in range(settings.folds)]
-    kept = [[i for i in order if fold[i] != number] for number in range(settings.folds)]
-    penalty = _penalty([encoded[i] for i in order], settings, progress)
-    rungs: list[Rung] = [rung for rung in RUNGS if rung in settings.rungs]
-    if "recurrent" in rungs and not _promising(
-        [encoded[i] for i in order], settings, penalty, progress
-    ):
-        rungs.remove("recurrent")
-    per_rung: dict[Rung, list[Floats]] = {}
-    for place, rung in enumerate(rungs):
-        hazards: list[Floats] = [np.zeros(0)] * len(encoded)
-        for number in range(settings.folds):
-            progress(f"{rung}, fold {number + 1}", (place + number / settings.folds) / len(rungs))
-            model = fit_rung(rung, [encoded[i] for i in kept[number]], settings, penalty)
-            crossed = model.many([encoded[i] for i in held[number]])
-            for i, hazard in zip(held[number], crossed, strict=True):
-                hazards[i] = hazard
-        per_rung[rung] = hazards
+    rungs: list[Rung] = [
+        rung
+        for rung in RUNGS
+        if rung in settings.rungs
+        and (rung != "recurrent" or len(encoded) >= settings.recurrent_from)
+    ]
+    per_rung: dict[Rung, list[Floats]] = {rung: [np.zeros(0)] * len(encoded) for rung in rungs}
+    for number in range(settings.folds):
+        held = [i for i in order if fold[i] == number]
+        kept = [encoded[i] for i in order if fold[i] != number]
+        penalty = _penalty(kept, settings)
+        for place, rung in enumerate(rungs):
+            done = (number + place / len(rungs)) / (settings.folds + 1)
+            progress(f"{rung}, fold {number + 1}", done)
+            model = fit_rung(rung, kept, settings, penalty)
+            crossed = model.many([encoded[i] for i in held])
+            for i, hazard in zip(held, crossed, strict=True):
+                per_rung[rung][i] = hazard
     telling = _telling(encoded, settings.fewest_events)
     scores: dict[Rung, Floats] = {
         rung: log_likelihood(per_rung[rung], encoded, telling) for rung in rungs
     }
     best = _simplest(rungs, scores)
-    progress(f"{best}, all trajectories", 1.0)
-    frozen = fit_rung(best, [encoded[i] for i in order], settings, penalty)
+    progress(f"{best}, all trajectories", settings.folds / (settings.folds + 1))
+    every = [encoded[i] for i in order]
+    penalty = _penalty(every, settings)
+    frozen = fit_rung(best, every, settings, penalty)
     count = max(1, sum(int(telling[each.stream[each.visible]].sum()) for each in encoded))
     likelihood: dict[str, float] = {
         rung: float(score.sum()) / count for rung, score in scores.items()
@@ -145,26 +152,6 @@ def _simplest(rungs: Sequence[Rung], scores: dict[Rung, Floats]) -> Rung:
     return best
 
 
-def _promising(
-    encoded: Sequence[Encoded], settings: TrainSettings, penalty: float, progress: Progress
-) -> bool:
-    """Whether the sequence model is worth its cross-fit: it is tried on a split of `tuned_on`
-    trajectories first, and must beat the log-linear rung by a standard error there.
-    """
-    if len(encoded) < settings.recurrent_from:
-        return False
-    if not settings.recurrent_trial:
-        return True
-    progress("sequence model, trial", 0.0)
-    kept, held = _split(encoded, settings)
-    telling = _telling(encoded, settings.fewest_events)
-    scores: dict[Rung, Floats] = {}
-    for rung in ("loglinear", "recurrent"):
-        model = fit_rung(rung, kept, settings, penalty)
-        scores[rung] = log_likelihood(model.many(held), held, telling)
-    return _simplest(("loglinear", "recurrent"), scores) == "recurrent"
-
-
 def _split(
     encoded: Sequence[Encoded], settings: TrainSettings
 ) -> tuple[list[Encoded], list[Encoded]]:
@@ -177,18 +164,18 @@ def _split(
     )
 
 
-def _penalty(encoded: Sequence[Encoded], settings: TrainSettings, progress: Progress) -> float:
+def _penalty(encoded: Sequence[Encoded], settings: TrainSettings) -> float:
     """The L2 strength with the best held-out likelihood on a split of at most `tuned_on`."""
-    if len(settings.penalties) == 1 or "loglinear" not in settings.rungs:
+    if len(settings.penalties) == 1 or not {"loglinear", "recurrent"} & set(settings.rungs):
         return settings.penalties[0]
     kept, held = _split(encoded, settings)
 
     def score(penalty: float) -> float:
-        progress(f"penalty {penalty:g}", 0.0)
         model = _fit_loglinear(kept, penalty)
         return float(log_likelihood(model.many(held), held).sum())
 
-    return max(settings.penalties, key=score)
+    with _one_thread():
+        return max(settings.penalties, key=score)
 
 
 def fit_rung(
@@ -200,9 +187,10 @@ def fit_rung(
         return Hazard("rate", {"bias": _logit(taken, count)})
     if rung == "table":
         return _fit_table(encoded, settings.shrink)
-    if rung == "loglinear":
-        return _fit_loglinear(encoded, penalty)
-    return _fit_recurrent(encoded, settings, penalty)
+    with _one_thread():
+        if rung == "loglinear":
+            return _fit_loglinear(encoded, penalty)
+        return _fit_recurrent(encoded, settings, penalty)
 
 
 def _stack(encoded: Sequence[Encoded]) -> tuple[Integers, Integers, Floats]:
@@ -241,15 +229,23 @@ def _fit_table(encoded: Sequence[Encoded], shrink: float) -> Hazard:
 
 
 def _fit_loglinear(encoded: Sequence[Encoded], penalty: float) -> Hazard:
-    """L2-penalised logistic regression over hashed slots by L-BFGS (Nocedal & Wright 2006, 7.2)."""
+    """L2-penalised logistic regression over hashed slots by L-BFGS (Nocedal & Wright 2006, 7.2).
+
+    Opportunities with equal features are one binomial: the likelihood is the same and there are
+    several times fewer of them. It takes a fraction of a second, on the CPU everywhere.
+    """
     stream, features, taken = _stack(encoded)
     ones, count = _counts(encoded, np.zeros(0, np.int64))
-    device = _device()
-    start = torch.from_numpy(_logit(ones, count)).to(device)
-    model = LogLinear(start).to(device)
-    rows = torch.from_numpy(stream).to(device)
-    flat = rows[:, None] * BUCKETS + torch.from_numpy(features).to(device)
-    x = torch.from_numpy(taken).to(device)
+    start = torch.from_numpy(_logit(ones, count))
+    model = LogLinear(start)
+    # int16 holds every stream and bucket; sorting it costs a quarter of the memory
+    rows = np.concatenate([stream[:, None], features], axis=1).astype(np.int16)
+    distinct, which = np.unique(rows, axis=0, return_inverse=True)
+    which = which.reshape(-1)
+    place = torch.from_numpy(distinct.astype(np.int64))
+    flat = place[:, :1] * BUCKETS + place[:, 1:]
+    trials = torch.from_numpy(np.bincount(which, minlength=len(distinct)).astype(np.float64))
+    successes = torch.from_numpy(np.bincount(which, taken, len(distinct)))
     optimiser = torch.optim.LBFGS(
         model.parameters(), max_iter=60, tolerance_grad=1e-5, tolerance_change=1e-9,
         line_search_fn="strong_wolfe",
@@ -257,9 +253,8 @@ def _fit_loglinear(encoded: Sequence[Encoded], penalty: float) -> Hazard:
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(
-            model(rows, flat), x, reduction="sum"
-        )
+        logit = cast(Tensor, model(place[:, 0], flat))
+        loss = (trials * torch.nn.functional.softplus(logit) - successes * logit).sum()
         loss = loss + 0.5 * penalty * (model.weights**2).sum()
         loss = loss + 0.5 * ((model.bias - start) ** 2).sum()
         loss.backward()  # type: ignore[no-untyped-call]  # torch types it loosely
@@ -277,14 +272,19 @@ def _fit_loglinear(encoded: Sequence[Encoded], penalty: float) -> Hazard:
 
 
 def _fit_recurrent(encoded: Sequence[Encoded], settings: TrainSettings, penalty: float) -> Hazard:
-    """A GRU's residual on the log-linear logit, by Adam, stopped on a held-out tenth."""
+    """A GRU's residual on the log-linear logit, by Adam, stopped on a tenth that it is not fitted
+    to (Prechelt 1998).
+    """
     base = _fit_loglinear(encoded, penalty)
-    device = _device()
+    device = device_of(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = Recurrent().to(device)
-    batches = _batches(encoded, base, device)
-    check, train = batches[::10], [b for i, b in enumerate(batches) if i % 10]
+    tenth = folds_of(encoded, 10)
+    train, check = (
+        _batches([each for each, mine in zip(encoded, part, strict=True) if mine], base, device)
+        for part in (tenth != 0, tenth == 0)
+    )
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3, weight_decay=1e-5)
     best, kept = _loss(model, check), {k: v.clone() for k, v in model.state_dict().items()}
     shuffled = np.random.default_rng(settings.seed)
@@ -327,9 +327,11 @@ class _Batch:
 
 
 def _batches(encoded: Sequence[Encoded], base: Hazard, device: torch.device) -> list[_Batch]:
-    """Padded batches of up to 64 trajectories of like length."""
+    """Padded batches of up to 64 trajectories of like length, with the opportunities that the
+    residual is for.
+    """
     usable = sorted(
-        (each for each in encoded if bool(each.visible.any())), key=lambda each: len(each.tokens)
+        (each for each in encoded if bool(_learnt(each).any())), key=lambda each: len(each.tokens)
     )
     out: list[_Batch] = []
     for start in range(0, len(usable), 64):
@@ -337,13 +339,25 @@ def _batches(encoded: Sequence[Encoded], base: Hazard, device: torch.device) -> 
         tokens = np.zeros((len(some), max(len(each.tokens) for each in some), 4), np.int64)
         for number, each in enumerate(some):
             tokens[number, : len(each.tokens)] = each.tokens
-        row = np.concatenate([np.full(int(e.visible.sum()), i) for i, e in enumerate(some)])
-        step = np.concatenate([e.step[e.visible] for e in some])
-        stream, _, taken = _stack(some)
-        offset = base.logits(some)[np.concatenate([e.visible for e in some])]
+        rows = [_learnt(each) for each in some]
+        row = np.repeat(np.arange(len(some)), [int(r.sum()) for r in rows])
+        step, stream, taken = (
+            np.concatenate([array[r] for array, r in zip(arrays, rows, strict=True)])
+            for arrays in (
+                [each.step for each in some],
+                [each.stream for each in some],
+                [each.taken for each in some],
+            )
+        )
+        offset = base.logits(some)[np.concatenate(rows)]
         arrays = (tokens, row, step, stream, offset.astype(np.float32), taken.astype(np.float32))
         out.append(_Batch(*(torch.from_numpy(array).to(device) for array in arrays)))
     return out
+
+
+def _learnt(encoded: Encoded) -> Flags:
+    """Opportunities that the residual is fitted to, (n,)."""
+    return encoded.visible & reads_history(encoded.stream, encoded.first)
 
 
 def _batch_loss(model: Recurrent, batch: _Batch, reduction: str) -> Tensor:
@@ -358,8 +372,21 @@ def _loss(model: Recurrent, batches: Sequence[_Batch]) -> float:
         return sum(float(_batch_loss(model, batch, "sum")) for batch in batches)
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def device_of(settings: TrainSettings) -> torch.device:
+    """Where the sequence model is fitted. The bits are the same again on a CPU; a GPU's kernels may
+    add in another order.
+    """
+    return torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+@contextmanager
+def _one_thread() -> Generator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _numpy(tensor: Tensor) -> Floats:

@@ -27,9 +27,7 @@ CLOSE = 1e-9
 def references(request: pytest.FixtureRequest, make: Make, freeze: Freeze) -> list[Reference]:
     """A teacher and a control of one rung, so that attribution has a state too."""
     rung: Rung = request.param
-    train = TrainSettings(
-        rungs=(rung,), recurrent_from=0, recurrent_trial=False, recurrent_epochs=2, penalties=(1.0,)
-    )
+    train = TrainSettings(rungs=(rung,), recurrent_from=0, recurrent_epochs=2, penalties=(1.0,))
     return [
         freeze(make(120, 0.4), "teacher", "teacher", train=train),
         freeze(make(120, 0.05, 5), "control", "control", train=train),

@@ -3,6 +3,7 @@
 # pyright: reportUnknownMemberType=false
 # (torch is only partly typed)
 
+from dataclasses import replace
 from typing import Literal, cast
 
 import numpy as np
@@ -21,7 +22,7 @@ from detectors.hazard import (
     log_likelihood,
 )
 from detectors.model import Recurrent
-from detectors.train import TrainSettings, fit, fit_rung, folds_of
+from detectors.train import TrainSettings, device_of, fit, fit_rung, folds_of
 
 Law = Literal["flat", "slot", "history"]
 
@@ -95,6 +96,34 @@ def test_the_recurrent_rung_finds_history_that_slots_do_not_show() -> None:
     assert score(recurrent, fresh) > score(linear, fresh) + 100
 
 
+def test_history_that_slots_do_not_show_freezes_the_recurrent_rung() -> None:
+    settings = TrainSettings(recurrent_epochs=40, penalties=(1.0,))
+    fitted = fit(simulated(600, "history"), settings, quiet)
+    assert fitted.hazard.rung == "recurrent"
+    assert fitted.likelihood["recurrent"] > fitted.likelihood["loglinear"] + 0.05
+
+
+def test_too_few_to_tell_when_to_stop_leave_the_recurrent_rung_out() -> None:
+    settings = TrainSettings(recurrent_from=50, penalties=(1.0,))
+    assert "recurrent" not in fit(simulated(49, "slot"), settings, quiet).per_rung
+    assert "recurrent" in fit(simulated(50, "slot"), settings, quiet).per_rung
+
+
+def test_first_acts_and_orders_are_not_explained_by_history() -> None:
+    encoded = simulated(600, "history")
+    settings = TrainSettings(recurrent_epochs=2)
+    free = fit_rung("recurrent", encoded, settings, 1.0)
+    linear = Hazard("loglinear", {name: free.tensors[name] for name in ("bias", "weights")})
+    acts = encoded[0]
+    first = replace(acts, first=np.ones(len(acts), np.bool_))
+    orders = replace(acts, stream=np.full(len(acts), ORDERS))
+    assert not np.array_equal(free(acts)[1:], linear(acts)[1:])
+    assert np.array_equal(free(first), linear(first))
+    assert np.array_equal(free(orders), linear(orders))
+    with_first = fit_rung("recurrent", [replace(e, first=e.taken) for e in encoded], settings, 1.0)
+    assert with_first.tensors["readout"].any()
+
+
 def test_a_recurrent_residual_is_not_worse_where_there_is_nothing() -> None:
     train, fresh = simulated(300, "flat"), simulated(300, "flat", seed=1)
     linear = fit_rung("loglinear", train, TrainSettings(), 4.0)
@@ -126,6 +155,56 @@ def test_a_crossfitted_hazard_never_saw_its_own_trajectory() -> None:
         assert fitted.crossfitted[i] == pytest.approx(
             np.full(len(each), (taken + 0.5) / (count + 1))
         )
+
+
+def test_what_a_held_out_trajectory_did_changes_nothing_in_its_own_hazards() -> None:
+    """Neither the weights nor the penalty nor the stopping of a fold have seen it."""
+    encoded = simulated(240, "slot")
+    settings = TrainSettings(recurrent_epochs=6)
+    held = folds_of(encoded, settings.folds) == 1
+    other = [
+        replace(each, taken=~each.taken) if mine else each
+        for each, mine in zip(encoded, held, strict=True)
+    ]
+    one, two = fit(encoded, settings, quiet), fit(other, settings, quiet)
+    for rung in RUNGS:
+        pairs = list(zip(one.per_rung[rung], two.per_rung[rung], held, strict=True))
+        assert all(np.array_equal(a, b) for a, b, mine in pairs if mine)
+        assert not all(np.array_equal(a, b) for a, b, mine in pairs if not mine)
+
+
+def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    for there, kind in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert device_of(TrainSettings()).type == kind
+    assert device_of(TrainSettings(device="cpu")).type == "cpu"
+
+
+def test_a_gpu_fits_what_a_cpu_fits() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    train, fresh = simulated(600, "history"), simulated(200, "history", seed=1)
+    scores = [
+        score(fit_rung("recurrent", train, TrainSettings(device=device), 1.0), fresh)
+        for device in ("cuda", "cpu")
+    ]
+    assert scores[0] == pytest.approx(scores[1], rel=0.05)
+
+
+def test_a_fit_leaves_the_number_of_threads_as_it_was() -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        fit_rung("loglinear", simulated(20, "slot"), TrainSettings(), 1.0)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_folds_are_even_and_do_not_depend_on_the_order() -> None:
@@ -162,14 +241,16 @@ def test_numpy_computes_the_same_as_torch() -> None:
     encoded = Encoded(
         "t", "r", np.array([0, 1, 2, 3, 4, ORDERS]), encoded.step, encoded.taken,
         encoded.after_error,
-        encoded.first, encoded.visible, encoded.features, tokens, 0.0,
+        np.arange(6) == 3, encoded.visible, encoded.features, tokens, 0.0,
     )  # fmt: skip
     step = torch.arange(6)
     want = module(torch.from_numpy(tokens)[None], step * 0, step, torch.from_numpy(encoded.stream))
-    assert hazard.logits([encoded]) == pytest.approx(want.detach().numpy(), abs=1e-5)
-    assert hazard.logits([encoded])[0] == 0.0
-    assert hazard.logits([encoded])[5] == 0.0
-    assert hazard.logits([encoded])[4] != 0.0
+    got = hazard.logits([encoded])
+    free = [0, 1, 2, 4]
+    assert got[free] == pytest.approx(want.detach().numpy()[free], abs=1e-5)
+    assert got[0] == 0.0
+    assert got[3] == got[5] == 0.0
+    assert got[4] != 0.0
     assert module.gru.hidden_size == WIDTH
 
 
