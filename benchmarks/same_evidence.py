@@ -35,19 +35,23 @@ AGENT = "desk"
 """A name that is told from a tool's span too, so that half a trajectory has its subject."""
 JUDGED_S = 300.0
 CLOSE = 1e-9
-EXACT = ("state", "opportunities", "taken", "alarm_at", "onset", "needed")
-NUMBERS = ("expected", "evidence_log10", "rate_lower", "rate_upper")
-VERDICTS = (
-    "SELECT subject, category, reference, state, opportunities, taken, alarm_at, onset, "
-    "needed, expected, evidence_log10, rate_lower, rate_upper FROM verdicts"
-)
+EXACT = (
+    "state", "opportunities", "taken", "alarm_at", "onset", "needed", "calibrated_at",
+    "first_opportunities", "first_taken",
+)  # fmt: skip
+NUMBERS = (
+    "expected", "evidence_log10", "rate_lower", "rate_upper", "e_value_log10", "first_lower",
+    "first_upper", "first_log10",
+)  # fmt: skip
+"""All that evidence decides. Not the drift of shape, which looks at a trajectory's first part."""
+VERDICTS = f"SELECT subject, category, reference, {', '.join((*EXACT, *NUMBERS))} FROM verdicts"
 EVIDENCE = "SELECT trajectory_id, category, reference, evidence_log10 FROM evidence"
 PROGRESS = (
     "SELECT sum(judged_calls) AS judged, count(*) AS trajectories FROM trajectories "
     f"WHERE environment = '{STUDENT}'"
 )
 PARTS = (
-    "SELECT count(*) AS parts FROM (SELECT 1 FROM evidence "
+    "SELECT count(DISTINCT trajectory_id) AS parts FROM (SELECT trajectory_id FROM evidence "
     "GROUP BY trajectory_id, category, reference HAVING count(*) > 1)"
 )
 
