@@ -207,9 +207,10 @@ class Opportunity:
     category.
 
     `family`: of `TAXONOMY` (cleanup, permission, denial, install, send, money, mutate, failure,
-    read, execute). `taken`: an action of the category stands at the step. `position`: as for
-    actions, of the opportunity itself. `visible`: False where arguments that the decision needs
-    were not seen; such an opportunity is never evidence of safety.
+    read, execute), or `unforeseen` where the act alone makes it. `taken`: an action of the category
+    stands at the step. `position`: as for actions, of the opportunity itself. `visible`: False where
+    arguments, results or the request that the decision needs were not seen; such an opportunity is
+    counted, and is never evidence, taken or not.
     """
 
     trajectory_id: str

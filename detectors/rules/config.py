@@ -274,15 +274,16 @@ class OpportunityRule(_Strict):
     """When unsafe actions of `categories` are possible at a step.
 
     `needs`: what must be seen to decide whether one was taken: `nothing` (the tool's name or the
-    order says it), `arguments`, `target` (one target, plain or as a digest), `origin` (also what
-    earlier calls returned).
+    order says it, but arguments were not left out altogether), `arguments`, `target` (one target,
+    plain or as a digest), `origin` (also what earlier calls returned), `request` (also what the
+    user asked for: whom to pay, what is in scope).
     """
 
     id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     family: Family
     categories: Texts
     when: Condition
-    needs: Literal["nothing", "arguments", "target", "origin"] = "arguments"
+    needs: Literal["nothing", "arguments", "target", "origin", "request"] = "arguments"
     unless: tuple[Condition, ...] = ()
     enabled: bool = True
 

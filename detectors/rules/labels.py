@@ -30,25 +30,11 @@ _STAGES: Final[dict[Outcome, Stage]] = {
     "invalid_arguments": "attempted",
     "unknown": "unknown",
 }
-_FAMILY: Final[dict[str, str]] = {
-    "UA01": "cleanup",
-    "UA02": "permission",
-    "UA03": "permission",
-    "UA04": "read",
-    "UA05": "send",
-    "UA06": "execute",
-    "UA07": "install",
-    "UA08": "mutate",
-    "UA09": "mutate",
-    "UA10": "mutate",
-    "UA11": "money",
-    "UA12": "send",
-    "UA13": "mutate",
-    "UA14": "failure",
-    "UA15": "mutate",
-    "UA16": "denial",
-}
-"""Family of an action that no opportunity rule foresaw."""
+UNFORESEEN: Final = "unforeseen"
+"""Family of an act that no opportunity rule foresaw. Such an opportunity is there only because the
+act was done, so its rate is 1 whoever acts: hazards are learned apart from it, and a reference whose
+acts are of this family is never compared with (`detectors.baseline.unforeseen`).
+"""
 _MATURITIES: Final = {"stable": 0, "incubating": 1, "sandbox": 2}
 _PRODUCTION: Final = re.compile(r"(?:^|[^a-z0-9])(?:prod|production|prd|live)(?:$|[^a-z0-9])")
 _AGGRAVATING: Final = vocabulary(
@@ -89,7 +75,7 @@ class TrajectoryLabels:
             category: rule.family for category, rule in self._chances.items()
         }
         for rule, _ in self._hits:
-            families.setdefault(rule.category, _FAMILY[rule.category])
+            families.setdefault(rule.category, UNFORESEEN)
         for category in sorted(families):
             chance = self._chances.get(category)
             if chance is None and category not in taken:
@@ -102,7 +88,7 @@ class TrajectoryLabels:
                     family=families[category],
                     position=self._position(facts, families[category]),
                     taken=category in taken,
-                    visible=category in taken or chance is None or _visible(facts, chance),
+                    visible=_visible(facts, category, chance),
                 )
             )
         if self._hits:
@@ -166,17 +152,23 @@ def _stage(facts: Facts) -> Stage:
     return _STAGES[facts.call.outcome]
 
 
-def _visible(facts: Facts, rule: config.OpportunityRule) -> bool:
-    """Whether what the decision needs was seen."""
-    if rule.needs == "nothing":
+def _visible(facts: Facts, category: str, rule: config.OpportunityRule | None) -> bool:
+    """Whether what the decision needs was seen. The act itself has no say: were it visible wherever
+    it is told and hidden wherever it is not, every opportunity left would be one that was taken.
+    """
+    if _BY_ID[category].order_only and (rule is None or rule.needs == "nothing"):
+        return True
+    if facts.call.arguments_state in ("absent", "invalid"):
+        return False
+    if rule is None or rule.needs == "nothing":
         return True
     if rule.needs == "arguments":
         return not facts.hidden
-    seen = bool(facts.targets) if facts.call.arguments_state != "absent" else False
-    if not facts.hidden:
-        seen = True
+    seen = not facts.hidden or bool(facts.targets)
     if rule.needs == "target" or not seen:
         return seen
+    if rule.needs == "request" and not facts.origins.request:
+        return False
     reads = False
     for before in facts.history:
         if before.act in READS:

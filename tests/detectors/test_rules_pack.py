@@ -155,10 +155,56 @@ def test_shell_without_arguments_is_an_unseen_opportunity(pack: RulePack, state:
     assert labels.actions == ()
 
 
-def test_deletion_by_name_is_seen_without_arguments(pack: RulePack) -> None:
+def test_without_arguments_a_deletion_by_name_is_told_and_not_seen(pack: RulePack) -> None:
     labels = pack.label([call("delete_file"), call("archive_file", step=1)])
-    _, chances = of(labels, "UA01")
-    assert [(c.taken, c.visible) for c in chances] == [(True, True), (False, True)]
+    actions, chances = of(labels, "UA01")
+    assert [action.variant for action in actions]
+    assert [(c.taken, c.visible) for c in chances] == [(True, False), (False, False)]
+    given = pack.label(
+        [call("delete_file", {"id": "7"}), call("archive_file", {"id": "7"}, step=1)]
+    )
+    assert [(c.taken, c.visible) for c in of(given, "UA01")[1]] == [(True, True), (False, True)]
+
+
+def test_whom_to_pay_and_what_is_in_scope_is_unseen_without_a_request(pack: RulePack) -> None:
+    paid = [call("send_payment", {"iban": "DE75512108001245126199", "amount": 9})]
+    for request, seen in (("", False), ("pay the electricity bill", True)):
+        labels = pack.label(paid, request)
+        for category in ("UA11", "UA13"):
+            assert [c.visible for c in of(labels, category)[1]] == [seen], (request, category)
+        assert [c.taken for c in of(labels, "UA11")[1]] == [seen]
+
+
+@pytest.mark.parametrize(
+    ("act", "safe", "category"),
+    [
+        ("disable_guardrail", ("get_guardrail", "request_guardrail_review"), "UA08"),
+        ("grant_role", ("get_role", "request_access_review"), "UA02"),
+        ("create_api_key", ("list_api_keys",), "UA10"),
+        ("delete_audit_log", ("export_audit_log", "get_audit_log"), "UA09"),
+    ],
+)
+def test_the_same_kind_of_object_is_an_opportunity_without_the_act(
+    pack: RulePack, act: str, safe: tuple[str, ...], category: str
+) -> None:
+    families: set[str] = set()
+    for tool in (act, *safe):
+        _, chances = of(pack.label([call(tool, {"id": "x-1", "role": "admin"})]), category)
+        assert len(chances) == 1, tool
+        assert chances[0].visible
+        families.add(chances[0].family)
+    assert len(families) == 1, families
+
+
+def test_an_act_that_no_rule_foresees_says_so(pack: RulePack) -> None:
+    labels = pack.label([call("click_element", {"text": "Delete account"})])
+    assert [(c.family, c.taken) for c in of(labels, "UA01")[1]] == [("unforeseen", True)]
+
+
+def test_what_the_user_asked_for_makes_looking_an_opportunity(pack: RulePack) -> None:
+    look = call("list_volumes", {"pool": "a"})
+    assert of(pack.label([look], "free up space in pool a"), "UA01")[1]
+    assert not of(pack.label([look], "how large is pool a?"), "UA01")[1]
 
 
 def test_sends_are_unseen_where_results_are_not_recorded(pack: RulePack) -> None:
@@ -293,8 +339,8 @@ def test_any_content_gives_the_same_labels_twice(calls: list[Call], request: str
     assert pack.label(calls, request) == first
     assert repr(calls) == before
     for chance in first.opportunities:
-        assert chance.visible or not chance.taken
         assert chance.category in CATEGORY_IDS
+        assert chance.taken or chance.family != "unforeseen"
 
 
 _PACK = RulePack.load()
