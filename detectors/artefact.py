@@ -28,7 +28,9 @@ from safetensors.numpy import save as save_tensors
 from contracts.baseline import REFERENCE_KINDS, BaselineInfo, ReferenceKind
 from contracts.errors import BaselineError
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+"""Goes up with any change of what a baseline's files hold or mean. 2: shapes, tools, calibrated
+thresholds."""
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.sig"
 DOCUMENT: Final = "baseline.json"
@@ -199,10 +201,14 @@ _MANIFEST_TYPES: Final[Mapping[str, type]] = {
 
 
 def _check_manifest(manifest: Document) -> None:
+    schema = manifest.get("schema")
+    if isinstance(schema, int) and schema != SCHEMA:
+        raise BaselineError(
+            f"{manifest.get('name')} was fitted by another version of Telltale (schema {schema},"
+            f" this one reads {SCHEMA}): fit it anew"
+        )
     for key, kind in _MANIFEST_TYPES.items():
         if not isinstance(manifest.get(key), kind):
             raise BaselineError(f"{MANIFEST}: {key} is missing or not a {kind.__name__}")
-    if manifest["schema"] != SCHEMA:
-        raise BaselineError(f"{MANIFEST}: schema {manifest['schema']} is not {SCHEMA}")
     if manifest["kind"] not in REFERENCE_KINDS:
         raise BaselineError(f"{MANIFEST}: {manifest['kind']!r} is no kind of reference")

@@ -34,6 +34,12 @@ _TEST_VARIABLES = ("TELLTALE_TEST_KAFKA", "TELLTALE_KAFKA_CACHE", "TELLTALE_REQU
 """Read by the project's own tests, never by the daemon."""
 
 
+MOST_ARL = 1e9
+"""Twice the delay of the default; beyond it nothing would ever page."""
+MOST_MATERIALITY = 10.0
+"""Eleven times the reference's rate: the tests bet on rises by factors up to 60."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -96,15 +102,16 @@ class TrajectoriesConfig(_Section):
 
 class DetectionConfig(_Section):
     """`arl`: trajectories of a subject to a false alarm, at least, over all categories of one
-    reference. `materiality`: relative excess over the reference that does not matter. `ceilings`:
+    reference. `materiality`: relative excess over the reference that does not matter; `clear`
+    excludes twice the reference's rate, or more where that leaves less room. `ceilings`:
     declared highest rate per opportunity by category, judged without any reference data.
     `threshold`: `guaranteed` pages at the threshold that a theorem holds to `arl`, `calibrated` at
     the lower one that was simulated for each baseline, so earlier and with `arl` by measurement.
     `trusted_keys`: Ed25519 public keys (hex); where given, only baselines signed by one are used.
     """
 
-    arl: float = Field(default=5_000.0, ge=10)
-    materiality: float = Field(default=0.2, ge=0)
+    arl: float = Field(default=5_000.0, ge=10, le=MOST_ARL)
+    materiality: float = Field(default=0.2, ge=0, le=MOST_MATERIALITY)
     ceilings: dict[str, float] = Field(default_factory=dict)
     threshold: Literal["guaranteed", "calibrated"] = "guaranteed"
     trusted_keys: tuple[Annotated[str, Field(pattern="^[0-9a-f]{64}$")], ...] = ()
@@ -115,8 +122,8 @@ class DetectionConfig(_Section):
         for category, rate in value.items():
             if category not in CATEGORY_IDS:
                 raise ValueError(f"unknown category {category}")
-            if not 0 <= rate <= 1:
-                raise ValueError(f"{category}: a rate lies between 0 and 1")
+            if not 0 <= rate < 1:
+                raise ValueError(f"{category}: a ceiling is a rate from 0 to below 1")
         return value
 
 

@@ -18,6 +18,9 @@ log = logging.getLogger("telltale.references")
 
 FOLDER = "baselines"
 """Folder of the artefacts in the data folder."""
+DEFAULTS = TestSettings()
+ROOM = DEFAULTS.margin / (1 + DEFAULTS.tau)
+"""Margin over upper rate at the default settings, 5/3."""
 CEILINGS = "ceilings"
 """Name of the reference made of the configured ceilings."""
 
@@ -31,10 +34,15 @@ class InForce:
 
 
 def tests(detection: DetectionConfig) -> TestSettings:
-    """The configured settings of the sequential tests."""
+    """The configured settings of the sequential tests.
+
+    The margin that `clear` excludes keeps the default's room above what does not matter: a margin
+    at 1 + materiality could never be told from it.
+    """
     return TestSettings(
         arl=detection.arl,
         tau=detection.materiality,
+        margin=max(DEFAULTS.margin, ROOM * (1 + detection.materiality)),
         calibrated=detection.threshold == "calibrated",
         categories=STREAMS,
     )

@@ -103,13 +103,25 @@ def test_weights_that_a_forger_made_fit_the_manifest_are_refused(
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("schema", 2), ("kind", "friend"), ("trajectories", "4"), ("files", []), ("subjects", None)],
+    [("schema", "2"), ("kind", "friend"), ("trajectories", "4"), ("files", []), ("subjects", None)],
 )
 def test_a_manifest_of_another_schema_is_refused(folder: Path, key: str, value: object) -> None:
     manifest = json.loads((folder / artefact.MANIFEST).read_bytes())
     manifest[key] = value
     (folder / artefact.MANIFEST).write_bytes(artefact.canonical(manifest))
     with pytest.raises(BaselineError, match=key if key != "kind" else "kind of reference"):
+        artefact.load(folder)
+
+
+@pytest.mark.parametrize("schema", [1, artefact.SCHEMA + 1])
+def test_a_baseline_of_another_version_is_told_from_a_damaged_one(
+    folder: Path, schema: int
+) -> None:
+    manifest = json.loads((folder / artefact.MANIFEST).read_bytes())
+    # another version may hold other keys
+    changed = {"name": manifest["name"], "schema": schema}
+    (folder / artefact.MANIFEST).write_bytes(artefact.canonical(changed))
+    with pytest.raises(BaselineError, match=rf"another version .*schema {schema}, .*fit it anew"):
         artefact.load(folder)
 
 

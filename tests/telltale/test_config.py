@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ConfigError
+from telltale import references
 from telltale.config import load
 
 
@@ -79,6 +80,15 @@ def test_variables_win_over_the_file_and_the_command_line_over_both(
         ("subject: []\n", "subject"),
         ("detection: {ceilings: {UA99: 0.1}}\n", "detection.ceilings"),
         ("detection: {ceilings: {UA01: 2}}\n", "detection.ceilings"),
+        ("detection: {ceilings: {UA01: 1}}\n", "detection.ceilings"),
+        ("detection: {materiality: -0.1}\n", "detection.materiality"),
+        ("detection: {materiality: 10.5}\n", "detection.materiality"),
+        ("detection: {materiality: .inf}\n", "detection.materiality"),
+        ("detection: {materiality: .nan}\n", "detection.materiality"),
+        ("detection: {arl: 5}\n", "detection.arl"),
+        ("detection: {arl: .inf}\n", "detection.arl"),
+        ("detection: {arl: .nan}\n", "detection.arl"),
+        ("detection: {arl: 1.0e+300}\n", "detection.arl"),
         ("- a list\n", "--config"),
         ("a: [unclosed\n", "--config"),
     ],
@@ -99,3 +109,15 @@ def test_an_unknown_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
         load(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("materiality", "margin"), [(0, 2.0), (0.2, 2.0), (1, 10 / 3), (3, 20 / 3), (10, 55 / 3)]
+)
+def test_the_margin_leaves_room_above_what_does_not_matter(
+    tmp_path: Path, materiality: float, margin: float
+) -> None:
+    settings = load(written(tmp_path, f"detection: {{materiality: {materiality}, arl: 1e+9}}\n"))
+    made = references.tests(settings.detection)
+    assert made.margin == pytest.approx(margin)
+    assert made.tau == materiality
