@@ -1,11 +1,16 @@
 """Real agents' trajectories, teacher against student, through the production path.
 
     python benchmarks/pairs.py FOLDER [--arguments full|digest|absent] [--only D04,D05] [--json]
+    python benchmarks/pairs.py FOLDER --pairs benchmarks/other_pairs.json --split held-out --quick
 
 FOLDER is laid out as ../shared/trajectories, with a `pairs.json`. Each pair becomes OTLP payloads,
 is replayed into a store of its own, the teacher is fitted and the student judged by the commands.
 Prints a table and exits 1 if an expectation fails: a pair that must alarm does not, or one that
 must stay silent does. Pairs marked hard are reported and never fail.
+
+`--quick`: rules, fit and tests in this process on the trajectories as they are, without payloads,
+store and commands; labels and fits that several pairs share are made once. `--pairs`: another file
+of pairs; where they have a kind, a table by kind follows.
 """
 
 import argparse
@@ -13,9 +18,11 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any, get_args
 
 from benchmarks.commands import telltale
@@ -27,6 +34,12 @@ from benchmarks.trajectories import (
     read_pairs,
     with_arguments,
 )
+from contracts.labels import Labels
+from contracts.trajectory import Call, Trajectory
+from detectors.baseline import FitSettings, Reference, fit_baseline
+from detectors.rules.pack import RulePack
+from detectors.sequential import Settings
+from telltale.judging import judge, line
 
 FEWEST = 4
 """Trajectories below which a baseline is refused; nothing can then be said of the student."""
@@ -42,6 +55,7 @@ class Outcome:
 
     id: str
     must: str
+    kind: str
     what: str
     teachers: int
     students: int
@@ -88,6 +102,70 @@ def run(pair: Pair, folder: Folder, mode: ArgumentsMode, data: Path) -> Outcome:
     return outcome(pair, counts, [line for line in lines if "state" in line])
 
 
+class _Remembering:
+    """A labeller that labels a trajectory once, whichever side of a pair it stands on."""
+
+    def __init__(self, pack: RulePack) -> None:
+        self._pack = pack
+        self._known: dict[str, Labels] = {}
+
+    def label(self, calls: Sequence[Call], request: str = "") -> Labels:
+        key = calls[0].trajectory_id.partition(":")[2]
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._pack.label(calls, request)
+        return known
+
+
+class Quick:
+    """Pairs in this process. Give those with one teacher after each other: the last fit is kept."""
+
+    def __init__(self, folder: Folder, mode: ArgumentsMode) -> None:
+        self._folder = folder
+        self._mode: ArgumentsMode = mode
+        self._labeller = _Remembering(RulePack.load())
+        self._fitted: tuple[str, int, Reference | None] = ("", 0, None)
+
+    def run(self, pair: Pair) -> Outcome:
+        """Fit and judge one pair."""
+        if self._fitted[0] != pair.teacher:
+            teachers = self._select(pair.teacher, TEACHER)
+            fitted = self._fit(teachers) if len(teachers) >= FEWEST else None
+            self._fitted = (pair.teacher, len(teachers), fitted)
+        _, teachers_count, reference = self._fitted
+        students = self._select(pair.student, STUDENT)
+        counts = {TEACHER: teachers_count, STUDENT: len(students)}
+        if reference is None or not students:
+            return outcome(pair, counts, [])
+        done = judge(students, [reference], self._labeller, Trajectory.subject, Settings())
+        return outcome(pair, counts, [line(verdict) for verdict in done.verdicts])
+
+    def _select(self, where: str, side: str) -> list[Trajectory]:
+        return with_arguments(self._folder.select(where, side), self._mode)
+
+    def _fit(self, teachers: Sequence[Trajectory]) -> Reference:
+        with tempfile.TemporaryDirectory(prefix="telltale-pair-") as name:
+            settings = FitSettings(parent=Path(name), created_ns=0, tests=Settings())
+            path, _ = fit_baseline("pair", "teacher", teachers, self._labeller, "", settings)
+            return Reference.load(path, active_for="*")
+
+
+def by_kind(done: Sequence[Outcome]) -> list[str]:
+    """Lines of a table: pairs, alarms, and when the first came, by kind and what it must be."""
+    lines = [f"{'kind':10} {'must':7} pairs  alarm  clear  first alarm at (median)  its category"]
+    for kind, must in sorted({(each.kind, each.must) for each in done}):
+        mine = [each for each in done if (each.kind, each.must) == (kind, must)]
+        alarms = [each.alarms[0] for each in mine if each.alarms]
+        first = Counter(category for category, _, _ in alarms)
+        at = f"{median(at for _, at, _ in alarms):.0f}" if alarms else "-"
+        clear = sum(each.word == "clear" for each in mine)
+        lines.append(
+            f"{kind:10} {must:7} {len(mine):5} {len(alarms):6} {clear:6}  {at:>22}  "
+            + " ".join(f"{category}:{count}" for category, count in sorted(first.items()))
+        )
+    return lines
+
+
 def outcome(pair: Pair, counts: dict[str, int], verdicts: Sequence[dict[str, Any]]) -> Outcome:
     """The verdict lines of a pair as one row."""
     alarms = sorted(
@@ -100,6 +178,7 @@ def outcome(pair: Pair, counts: dict[str, int], verdicts: Sequence[dict[str, Any
     return Outcome(
         pair.id,
         pair.must,
+        pair.kind,
         pair.what,
         counts[TEACHER],
         counts[STUDENT],
@@ -110,6 +189,11 @@ def outcome(pair: Pair, counts: dict[str, int], verdicts: Sequence[dict[str, Any
         else f"{near['category']} {near['taken']}/{near['opportunities']}"
         f" (at most {near['expected']:.1f}) 10^{near['evidence_log10']:.1f}",
     )
+
+
+def _by_commands(folder: Folder, mode: ArgumentsMode, pair: Pair) -> Outcome:
+    with tempfile.TemporaryDirectory(prefix="telltale-pair-") as data:
+        return run(pair, folder, mode, Path(data))
 
 
 def row(done: Outcome) -> str:
@@ -127,6 +211,9 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--arguments", choices=get_args(ArgumentsMode), default="full")
     parser.add_argument("--only", default="", help="comma-separated ids")
+    parser.add_argument("--pairs", type=Path, help="pairs other than FOLDER/pairs.json")
+    parser.add_argument("--split", default="", help="only pairs of this split")
+    parser.add_argument("--quick", action="store_true", help="in this process, without a store")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     options = parser.parse_args()
     only = {part.strip() for part in options.only.split(",") if part.strip()}
@@ -135,11 +222,18 @@ def main() -> int:
     if not options.json:
         print("    id   must   verdict      teach. stud.  alarms (category@trajectory)"
               "              most evidence without alarm")  # fmt: skip
-    for pair in read_pairs(options.folder):
-        if only and pair.id not in only:
-            continue
-        with tempfile.TemporaryDirectory(prefix="telltale-pair-") as data:
-            done.append(run(pair, folder, options.arguments, Path(data)))
+    pairs = [
+        pair
+        for pair in read_pairs(options.pairs or options.folder)
+        if (not only or pair.id in only) and options.split in ("", pair.split)
+    ]
+    mode: ArgumentsMode = options.arguments
+    one: Callable[[Pair], Outcome] = partial(_by_commands, folder, mode)
+    if options.quick:
+        one = Quick(folder, mode).run
+        pairs.sort(key=lambda pair: pair.teacher)
+    for pair in pairs:
+        done.append(one(pair))
         if not options.json:
             print(row(done[-1]), flush=True)
     # with arguments hidden nothing has to be found, but nothing may alarm wrongly
@@ -151,6 +245,8 @@ def main() -> int:
     if options.json:
         print(json.dumps([asdict(each) | {"right": each.right} for each in done], indent=1))
     else:
+        if any(each.kind for each in done):
+            print(*by_kind(done), sep="\n")
         print(f"{len(done) - len(wrong)} of {len(done)} as expected", *wrong)
     return 1 if wrong else 0
 

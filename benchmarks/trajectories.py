@@ -32,6 +32,7 @@ AGENT = "assistant"
 class Pair:
     """A teacher and a student as SQL conditions over the trajectories table. `must`: what
     `expect` asks of the verdict: `alarm`, `silent`, or `report` where only reporting is asked.
+    `kind`, `split`: "" where the file does not say.
     """
 
     id: str
@@ -39,6 +40,8 @@ class Pair:
     expect: str
     teacher: str
     student: str
+    kind: str = ""
+    split: str = ""
 
     @property
     def must(self) -> Literal["alarm", "silent", "report"]:
@@ -47,11 +50,22 @@ class Pair:
         return "alarm" if self.expect.startswith("ALARM") else "silent"
 
 
-def read_pairs(folder: Path) -> list[Pair]:
-    """The pairs of `pairs.json`, in its order."""
-    document = json.loads((folder / "pairs.json").read_text("utf-8"))
-    fields = ("id", "what", "expect", "teacher", "student")
-    return [Pair(*(str(pair[key]) for key in fields)) for pair in document["pairs"]]
+def read_pairs(where: Path) -> list[Pair]:
+    """The pairs of a folder's `pairs.json`, or of the file `where`, in their order."""
+    path = where / "pairs.json" if where.is_dir() else where
+    document = json.loads(path.read_text("utf-8"))
+    return [
+        Pair(
+            id=str(pair["id"]),
+            what=str(pair["what"]),
+            expect=str(pair["expect"]),
+            teacher=str(pair["teacher"]),
+            student=str(pair["student"]),
+            kind=str(pair.get("kind", "")),
+            split=str(pair.get("split", "")),
+        )
+        for pair in document["pairs"]
+    ]
 
 
 class Folder:

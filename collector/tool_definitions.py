@@ -47,6 +47,20 @@ def required(schema: Value) -> tuple[str, ...]:
 _SCHEMAS = ("parameters", "input_schema", "inputSchema", "parameters_json_schema", "schema")
 
 
+def _told(definition: dict[str, Value]) -> str:
+    """What a definition says of its tool: MCP annotations first, then the description."""
+    told, notes = definition.get("description"), definition.get("annotations")
+    text = told if isinstance(told, str) else ""
+    if isinstance(notes, dict):
+        hints = [
+            f"{key}: {str(value).lower()}"
+            for key, value in sorted(notes.items())
+            if key.endswith("Hint") and isinstance(value, bool)
+        ]
+        text = " ".join([f"[{', '.join(hints)}]", text] if hints else [text]).strip()
+    return text[:500]
+
+
 def _collect_tools(value: Value, found: dict[str, Tool], depth: int) -> None:
     if depth > 6 or len(found) > 500:
         return
@@ -66,12 +80,11 @@ def _collect_tools(value: Value, found: dict[str, Tool], depth: int) -> None:
         return
     name = value.get("name")
     if isinstance(name, str) and name:
-        told = value.get("description")
         found.setdefault(
             name,
             Tool(
                 name,
-                told[:500] if isinstance(told, str) else "",
+                _told(value),
                 next((required(value[key]) for key in _SCHEMAS if key in value), ()),
             ),
         )

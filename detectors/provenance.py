@@ -87,8 +87,11 @@ def _folded(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def acts(tool: str, description: str, names: tuple[str, ...]) -> bool:
-    """Whether a tool does more than read, search, think or finish."""
-    return tool_act(tool, description, names).act not in READS | IDLE
+    """Whether a tool does more than read, search, think or finish; one that says nothing may."""
+    return tool_act(tool, description, names).act not in _LOOKS
+
+
+_LOOKS: Final = (READS | IDLE) - {"none"}
 
 
 class Orders:

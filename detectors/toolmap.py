@@ -13,7 +13,7 @@ tools:
 
 import fnmatch
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
@@ -21,7 +21,6 @@ from typing import Final, cast
 import yaml
 
 from contracts.errors import ConfigError
-from contracts.trajectory import Call
 from detectors.parsing.names import tool_act
 from detectors.parsing.verbs import IDLE, IRREVERSIBLE, MONEY, MUTATES, OUTWARD, READS
 
@@ -191,31 +190,3 @@ class ToolMap:
                 mapped=bool(entry.act),
             )
         return Semantics(act, guess.verb, guess.objects, confidence, irreversible, outward)
-
-    def propose(self, calls: Iterable[Call]) -> tuple[ToolEntry, ...]:
-        """Entries an operator should confirm: tools not in the map that look risky or say nothing.
-
-        One per tool, the most called first. A proposal's `act` is the guess, "" where there is
-        none.
-        """
-        seen: dict[str, tuple[int, Semantics]] = {}
-        for call in calls:
-            names = tuple(call.arguments) if isinstance(call.arguments, dict) else ()
-            count = seen[call.tool][0] if call.tool in seen else 0
-            seen[call.tool] = (count + 1, self.semantics(call.tool, call.tool_description, names))
-        ranked = sorted(seen.items(), key=lambda item: (-item[1][0], item[0]))
-        return tuple(
-            ToolEntry(
-                name=tool,
-                act="" if meaning.act == "none" else meaning.act,
-                reversible=None if meaning.act == "none" else not meaning.irreversible,
-                open_world=meaning.outward or None,
-            )
-            for tool, (_, meaning) in ranked
-            if not meaning.mapped
-            and (
-                meaning.irreversible
-                or meaning.act in ("grant", "credential", "none", "configure")
-                or (meaning.act in MUTATES and meaning.confidence < 0.8)
-            )
-        )

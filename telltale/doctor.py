@@ -11,6 +11,8 @@ from functools import partial
 from contracts.labels import CATEGORIES
 from contracts.span import Value
 from contracts.trajectory import Call
+from detectors.rules.cases import shipped_calls
+from detectors.tool_risk import Proposal, propose
 from detectors.toolmap import ToolMap
 from storage import listings
 from storage.store import Store
@@ -89,8 +91,7 @@ def examine(store: Store, tools: ToolMap, observations: Observations) -> dict[st
     for problem in observations.problems:
         findings.append({"subject": "", "what": problem, "do": ""})
     unmapped: list[Value] = [
-        {"name": entry.name, "act": entry.act, "reversible": entry.reversible}
-        for entry in tools.propose(_newest_calls(store))
+        _unmapped(proposal) for proposal in propose(tools, _newest_calls(store), shipped_calls())
     ]
     lost = _counts(store)
     if lost["gaps"] or lost["dead_letters"] or lost["conflicts"]:
@@ -108,6 +109,27 @@ def examine(store: Store, tools: ToolMap, observations: Observations) -> dict[st
         "lost": dict(lost),
         "unmapped_tools": unmapped,
         "findings": findings,
+    }
+
+
+def _unmapped(proposal: Proposal) -> dict[str, Value]:
+    """A tool to confirm. `entry`: as it stands in `tools.yaml` once confirmed."""
+    entry = proposal.entry
+    given: dict[str, Value] = {"name": entry.name}
+    if entry.act:
+        given["family"] = entry.act
+    if entry.targets:
+        given["target"] = list(entry.targets)
+    if entry.reversible is not None:
+        given["reversible"] = entry.reversible
+    if entry.open_world is not None:
+        given["open_world"] = entry.open_world
+    return {
+        "entry": given,
+        "why": proposal.why,
+        "risk": proposal.risk,
+        "confidence": proposal.confidence,
+        "calls": proposal.calls,
     }
 
 

@@ -140,7 +140,8 @@ def tool_act(
     if index >= 0:
         objects = tokens[:index] + tokens[index + 1 :]
         act = _refine(VERBS[verb], verb, objects, arguments)
-        return ToolAct(act, verb, objects, 0.9 if index == 0 or verb not in _WEAK_VERBS else 0.6)
+        sure = verb not in _WEAK_VERBS or (index == 0 and len(tokens) > 1)
+        return ToolAct(act, verb, objects, 0.9 if sure else 0.6)
     for token in tokens:
         if token in BARE_NOUNS:
             return ToolAct(BARE_NOUNS[token], "", tokens, 0.7)

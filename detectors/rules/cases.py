@@ -1,16 +1,26 @@
 """A rule's own cases as calls."""
 
+from functools import lru_cache
 from typing import cast
 
 from contracts.span import Value
 from contracts.trajectory import ArgumentsState, Call
 from detectors.rules import config
+from detectors.rules.loading import PACK_FOLDER, read_folders
 
 
 def case_calls(case: config.Case) -> list[Call]:
     """The calls of a case in order; the last one is what the rule must fire on or not."""
     before = [*case.before, *([case] * case.repeat_before)]
     return [_call(item, step) for step, item in enumerate([*before, case])]
+
+
+@lru_cache(maxsize=1)
+def shipped_calls() -> tuple[Call, ...]:
+    """The calls of all cases of the shipped rules."""
+    rules = read_folders([PACK_FOLDER]).rules.values()
+    cases = (case for rule in rules for case in (*rule.fires, *rule.silent))
+    return tuple(call for case in cases for call in case_calls(case))
 
 
 def _call(case: config.CaseCall, step: int) -> Call:

@@ -6,6 +6,7 @@ from typing import Final
 from contracts.labels import (
     CATEGORIES,
     SEVERITIES,
+    UNFORESEEN,
     Action,
     ActionPosition,
     Labels,
@@ -30,11 +31,6 @@ _STAGES: Final[dict[Outcome, Stage]] = {
     "invalid_arguments": "attempted",
     "unknown": "unknown",
 }
-UNFORESEEN: Final = "unforeseen"
-"""Family of an act that no opportunity rule foresaw. Such an opportunity is there only because the
-act was done, so its rate is 1 whoever acts: hazards are learned apart from it, and a reference whose
-acts are of this family is never compared with (`detectors.baseline.unforeseen`).
-"""
 _MATURITIES: Final = {"stable": 0, "incubating": 1, "sandbox": 2}
 _PRODUCTION: Final = re.compile(r"(?:^|[^a-z0-9])(?:prod|production|prd|live)(?:$|[^a-z0-9])")
 _AGGRAVATING: Final = vocabulary(

@@ -21,7 +21,7 @@ from detectors.rules.loading import PACK_FOLDER, read_folders, rule_error
 from detectors.rules.matchers import Check, Compiled
 from detectors.rules.triggers import Signature, keys_of, signature_of
 from detectors.taint import Origins
-from detectors.toolmap import ToolMap
+from detectors.toolmap import Semantics, ToolMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,10 @@ class RulePack:
                     made.action(rule, hit)
             made.end_step(facts)
         return made.labels()
+
+    def semantics(self, call: Call) -> Semantics:
+        """What the call's tool does, by the tool map, else by its name and arguments."""
+        return facts_of(call, 0, (), Origins([call]), self.tools).semantics
 
     def _plan(self, signature: Signature) -> "_Plan":
         """The rules that calls with this signature may meet; remembered, which changes nothing."""

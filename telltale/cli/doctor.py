@@ -1,6 +1,7 @@
 """`telltale doctor`: what Telltale can and cannot see."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -46,11 +47,7 @@ def command(config_path: Path | None, data: Path | None, as_json: bool) -> int:
             title="\nSubjects (share of calls where it is seen)",
         )  # fmt: skip
         if report["unmapped_tools"]:
-            print_table(
-                ("name", "act", "reversible"),
-                [(t["name"], t["act"], t["reversible"]) for t in report["unmapped_tools"][:20]],
-                title="\nTools to confirm in tools.yaml (rules.tool_map)",
-            )
+            _show_tools(report["unmapped_tools"][:20])
         for finding in report["findings"]:
             click.echo(f"\n! {finding['subject'] or 'Telltale'}: {finding['what']}")
             if finding["do"]:
@@ -60,3 +57,27 @@ def command(config_path: Path | None, data: Path | None, as_json: bool) -> int:
     if not report["subjects"]:
         return 2
     return 1 if report["findings"] else 0
+
+
+def _show_tools(unmapped: list[dict[str, Any]]) -> None:
+    """Why each tool is proposed, and the entries as they can be pasted."""
+    import yaml
+
+    print_table(
+        ("tool", "risk", "family", "confidence", "calls", "why"),
+        [
+            (
+                t["entry"]["name"],
+                "-" if t["risk"] is None else f"{t['risk']:.2f}",
+                t["entry"].get("family", "?"),
+                t["confidence"],
+                t["calls"],
+                t["why"],
+            )
+            for t in unmapped
+        ],
+        title="\nTools to confirm (risk: that it does more than look, by the model)",
+    )
+    click.echo("\n# for tools.yaml (rules.tool_map), once confirmed")
+    entries = {"tools": [t["entry"] for t in unmapped]}
+    click.echo(yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=100), nl=False)

@@ -69,6 +69,7 @@ def check(config_path: Path | None, data: Path | None, as_json: bool) -> int:
 @click.argument("arguments", default="{}")
 @click.option("--outcome", default="ok", help="ok, error, denied, ...")
 @click.option("--result", default=None, help="What the tool answered.")
+@click.option("--description", default="", help="What its definition says, e.g. MCP annotations.")
 @config_option
 @data_option
 @json_option
@@ -77,6 +78,7 @@ def test(
     arguments: str,
     outcome: str,
     result: str | None,
+    description: str,
     config_path: Path | None,
     data: Path | None,
     as_json: bool,
@@ -85,6 +87,8 @@ def test(
 
     Exits with 1 if the call is unsafe.
     """
+    from dataclasses import replace
+
     import orjson
 
     from contracts.trajectory import OUTCOMES
@@ -100,10 +104,25 @@ def test(
     except orjson.JSONDecodeError:
         value = arguments
     case = config.Case(tool=tool, arguments=value, outcome=outcome, result=result)
-    labels = rule_pack(load(config_path, data)).label(case_calls(case))
+    pack = rule_pack(load(config_path, data))
+    call = replace(case_calls(case)[0], tool_description=description)
+    labels, known = pack.label([call]), pack.semantics(call)
+    told = {
+        "act": known.act,
+        "told_by": "tool map" if known.mapped else "name and arguments",
+        "confidence": known.confidence,
+        "reversible": not known.irreversible,
+        "outward": known.outward,
+        "target": list(known.targets),
+    }
     if as_json:
-        print_json({"actions": labels.actions, "opportunities": labels.opportunities})
+        print_json({"tool": told, "actions": labels.actions, "opportunities": labels.opportunities})
     else:
+        print_table(
+            tuple(told),
+            [tuple(" ".join(v) if isinstance(v, list) else v for v in told.values())],
+            title="What the tool does",
+        )
         print_table(
             ("category", "variant", "stage", "severity", "rule", "evidence", "target"),
             [
@@ -111,7 +130,7 @@ def test(
                  a.target)
                 for a in labels.actions
             ],
-            title="Unsafe actions" if labels.actions else "No unsafe action",
+            title="\nUnsafe actions" if labels.actions else "\nNo unsafe action",
         )  # fmt: skip
         print_table(
             ("category", "family", "taken", "visible"),

@@ -116,6 +116,27 @@ def test_hints() -> None:
     assert tools.semantics("zap", "destructiveHint: true").act == "delete"
 
 
+@pytest.mark.parametrize(
+    "hint", ["destructiveHint", "readOnlyHint", "openWorldHint", "idempotentHint"]
+)
+@pytest.mark.parametrize("value", [True, False])
+def test_every_annotation_can_decide(tmp_path: Path, hint: str, value: bool) -> None:
+    path = tmp_path / "tools.yaml"
+    path.write_text(
+        f"tools: [{{annotation: {{{hint}: {str(value).lower()}}}, family: publish, "
+        "target: wall, reversible: true, open_world: false}]",
+        encoding="utf-8",
+    )
+    tools = ToolMap.load(path)
+    mapped = tools.semantics("zap", f'{{"{hint}": {str(value).lower()}}}')
+    assert (mapped.act, mapped.mapped, mapped.confidence) == ("publish", True, 1.0)
+    assert (mapped.targets, mapped.irreversible, mapped.outward) == (("wall",), False, False)
+    other = tools.semantics("zap", f'{{"{hint}": {str(not value).lower()}}}')
+    assert not other.mapped
+    assert other.confidence < 1.0
+    assert not tools.semantics("zap").mapped
+
+
 MAP = """
 tools:
   - {name: "acme_*", family: financial, target: [who], reversible: false}
@@ -173,17 +194,3 @@ def test_empty_and_missing_map(tmp_path: Path) -> None:
     assert ToolMap.load(path).entries == ()
     with pytest.raises(ConfigError):
         ToolMap.load(tmp_path / "nowhere.yaml")
-
-
-def test_proposals_are_risky_or_unknown_tools() -> None:
-    calls = [
-        call("frobnicate", {}),
-        call("frobnicate", {}),
-        call("send_email", {"to": "a"}),
-        call("read_file", {"path": "a"}),
-    ]
-    proposed = ToolMap().propose(calls)
-    assert [(entry.name, entry.act) for entry in proposed] == [
-        ("frobnicate", ""),
-        ("send_email", "send"),
-    ]
