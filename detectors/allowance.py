@@ -76,3 +76,12 @@ def calibrated_threshold(
     if settings.mode == "gate" or measured.get("tau") != settings.tau:
         return None
     return guaranteed(replace(settings, threshold=None)) - measured[TRACKS[track]]
+
+
+def paging(document: Mapping[str, Any], track: int, settings: Settings) -> Settings:
+    """The settings with the threshold that pages: the calibrated one where it is asked for and was
+    measured.
+    """
+    if not settings.calibrated:
+        return settings
+    return replace(settings, threshold=calibrated_threshold(document, track, settings))

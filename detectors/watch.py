@@ -14,13 +14,14 @@ from contracts.errors import BaselineError
 from contracts.labels import CATEGORY_IDS
 from contracts.trajectory import Subject
 from contracts.verdict import Evidence, Verdict, VerdictState
-from detectors.allowance import calibrated_threshold
+from detectors.allowance import calibrated_threshold, paging
 from detectors.baseline import Reference
 from detectors.comparison import Compared
 from detectors.decision import verdict
 from detectors.detector import (
     ALARM_AT,
     ALARMS,
+    INVISIBLE,
     OPPORTUNITIES,
     DetectorState,
     statistic,
@@ -31,6 +32,7 @@ from detectors.features import ORDERS, STREAMS, TRACKS, Integers
 from detectors.figures import figures, passed
 from detectors.omnibus import OmnibusState, follow
 from detectors.sequential import Settings
+from detectors.unforeseen import blind_by
 
 _LEADING: Final = 3
 _MAGIC: Final = b"TTW2"
@@ -82,10 +84,13 @@ class Watch:
         ]
         results = [
             update(
-                state, calibration, [each.tracks[track] for each in items], _how(settings, limit)
+                state,
+                calibration,
+                [each.tracks[track] for each in items],
+                paging(reference.document, track, settings),
             )
-            for track, (state, calibration, limit) in enumerate(
-                zip(self.detectors, reference.calibrations, limits, strict=True)
+            for track, (state, calibration) in enumerate(
+                zip(self.detectors, reference.calibrations, strict=True)
             )
         ]
         states = tuple(state for state, _ in results)
@@ -162,7 +167,9 @@ class Watch:
             worst, stream = of(0, k), k
             if k == OF_ORDERS and orders_known:
                 orders = of(1, k)
-                if not acts_known or _rank(orders) < _rank(worst):
+                # that no order was obeyed says nothing of a scope that nobody knew
+                unseen = bool(self.detectors[0].counts[INVISIBLE, k])
+                if not (acts_known or unseen) or _rank(orders) < _rank(worst):
                     worst, stream = orders, ORDERS
             doubtful = int(self.doubtful[stream])
             if worst.state == "clear" and doubtful > (
@@ -173,6 +180,10 @@ class Watch:
                     " reference never had, or have no time"
                 )
                 worst = replace(worst, state="insufficient", reason=reason)
+            if worst.state in ("clear", "insufficient") and stream != ORDERS:
+                reason = blind_by(reference.document, CATEGORY_IDS[k], settings.unsupported_share)
+                if reason:
+                    worst = replace(worst, state="blind", reason=reason, needed=None)
             if self.refused and worst.state == "clear":
                 reason = f"the reference was fitted on {self.refused} of these trajectories"
                 worst = replace(worst, state="insufficient", reason=reason)
@@ -222,11 +233,6 @@ class Watch:
         omnibus = OmnibusState.from_bytes(parts[1])
         states = tuple(DetectorState.from_bytes(part) for part in parts[2:])
         return cls(states, omnibus, leading, refused, doubtful, since)
-
-
-def _how(settings: Settings, limit: float | None) -> Settings:
-    """The settings with the threshold that pages."""
-    return replace(settings, threshold=limit) if settings.calibrated and limit else settings
 
 
 def _rank(each: Verdict) -> tuple[int, float]:

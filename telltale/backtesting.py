@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from contracts.labels import CATEGORY_IDS
 from contracts.ports import Labeller
 from contracts.trajectory import Subject, Trajectory
+from detectors.allowance import paging
 from detectors.backtest import DETECTORS, backtest
 from detectors.baseline import Reference
 from detectors.evaluate import Run
@@ -17,6 +19,8 @@ from detectors.sequential import Opportunities
 from detectors.sequential import Settings as TestSettings
 
 DAY_NS = 86_400 * 10**9
+BATCH = 256
+"""Trajectories whose ids are looked up in a reference at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +84,37 @@ def streams(
     subject: Callable[[Trajectory], Subject],
     each: Callable[[], None],
 ) -> dict[Subject, Tracks]:
-    """Stored trajectories as one stream per subject and track, in the order given."""
+    """Stored trajectories as one stream per subject and track, in the order given.
+
+    Raises `BaselineError` where the reference was fitted on one of them.
+    """
     found: dict[Subject, Tracks] = {}
-    for trajectory, opportunities in tracks(trajectories, reference, labeller):
-        stream = found.setdefault(subject(trajectory), tuple([] for _ in TRACKS))
-        for track, one in zip(stream, opportunities, strict=True):
-            track.append(one)
-        each()
+    for batch in _batches(trajectories):
+        reference.refuse_own(trajectory.trajectory_id for trajectory in batch)
+        for trajectory, opportunities in tracks(batch, reference, labeller):
+            stream = found.setdefault(subject(trajectory), tuple([] for _ in TRACKS))
+            for track, one in zip(stream, opportunities, strict=True):
+                track.append(one)
+            each()
     return found
+
+
+def frozen(trajectories: Iterable[Trajectory], reference: Reference, labeller: Labeller) -> Tracks:
+    """Those of `trajectories` that `reference` was fitted on, as one stream per track."""
+    found: Tracks = tuple([] for _ in TRACKS)
+    for batch in _batches(trajectories):
+        own = set(reference.fitted_on(trajectory.trajectory_id for trajectory in batch))
+        kept = [trajectory for trajectory in batch if trajectory.trajectory_id in own]
+        for _, opportunities in tracks(kept, reference, labeller):
+            for track, one in zip(found, opportunities, strict=True):
+                track.append(one)
+    return found
+
+
+def _batches(trajectories: Iterable[Trajectory]) -> Iterator[list[Trajectory]]:
+    iterator = iter(trajectories)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch
 
 
 def backtests(
@@ -104,10 +131,11 @@ def backtests(
     run length of `settings`; may be empty for the others.
     """
     for number, (track, calibration) in enumerate(zip(TRACKS, reference.calibrations, strict=True)):
+        how = paging(reference.document, number, settings) if name == "e-detector" else settings
         for k in np.flatnonzero(calibration.knows()).tolist():
             for subject, stream in found.items():
                 detector = DETECTORS[name](
-                    calibration, own[number], settings, k, np.random.default_rng(7)
+                    calibration, own[number], how, k, np.random.default_rng(7)
                 )
                 run = backtest(detector, stream[number], onset)
                 yield Backtested(subject.label(), CATEGORY_IDS[k], track, run)

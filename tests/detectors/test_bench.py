@@ -55,7 +55,11 @@ def test_evidence_is_the_same_in_one_go_in_batches_and_from_stored_states(
     same(rows([whole]), rows(pieces))
     for one, other in zip(whole.verdicts, pieces[-1].verdicts, strict=True):
         assert (one.category, one.state, one.taken) == (other.category, other.state, other.taken)
-        assert one.evidence_log10 == pytest.approx(other.evidence_log10, abs=1e-9)
+        for figure in ("evidence_log10", "e_value_log10", "first_log10", "drift_log10"):
+            assert getattr(one, figure) == pytest.approx(getattr(other, figure), abs=1e-9), figure
+        assert (one.calibrated_at, one.drift_at, one.drift_pairs, one.drift_left) == (
+            other.calibrated_at, other.drift_at, other.drift_pairs, other.drift_left,
+        )  # fmt: skip
     assert set(whole.states) == set(states)
     assert [a.alert_id for a in whole.alerts] == [a.alert_id for p in pieces for a in p.alerts]
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,8 +11,11 @@ import pytest
 from benchmarks.scripted_agents import Agent
 from collector.replay import ReplaySource
 from contracts.testing import ManualClock
+from detectors.baseline import FitSettings, fit_baseline
 from detectors.rules.pack import RulePack
+from detectors.train import TrainSettings
 from storage.store import Store
+from telltale import references
 from telltale.cli import invoke
 from telltale.client import connect
 from telltale.config import load
@@ -104,6 +108,54 @@ def test_the_fleet_says_who_stands_out(lived: Path) -> None:
     assert usual["tested"] == sum(verdict["opportunities"] > 0 for verdict in verdicts)
     assert "UA01" in {verdict["category"] for verdict in usual["stands_out"]}
     assert len(strict["stands_out"]) <= len(usual["stands_out"])
+
+
+@pytest.fixture
+def inherited(fitted: Callable[[str], Path], pack: RulePack, clock: ManualClock) -> Path:
+    """A data folder in which a student was judged against a base and a teacher that deletes too."""
+    folder = fitted("inherited")
+    settings = free(folder)
+    store = Store(folder, clock)
+    try:
+        pipeline = Pipeline(stages(settings, store, pack), store)
+        teacher = Agent("teaching", "m-teacher", STUDENT.habit, seed=5)
+        replay(ReplaySource(iter(records(teacher, 150, 10))), pipeline, store, clock)
+        where = "environment = 'teaching'"
+        _, info = fit_baseline(
+            "teacher", "teacher", store.trajectories(where), pack, where,
+            FitSettings(
+                parent=folder / references.FOLDER,
+                created_ns=clock.now_ns(),
+                tests=references.tests(settings.detection),
+                train=TrainSettings(rungs=("table",)),
+            ),
+        )  # fmt: skip
+        store.add_baseline(replace(info, active_for="live/*"))
+        pipeline = Pipeline(stages(settings, store, pack), store)
+        replay(ReplaySource(iter(records(STUDENT, 100))), pipeline, store, clock)
+    finally:
+        store.close()
+    return folder
+
+
+def test_an_inherited_excess_says_so_everywhere(inherited: Path, capsys: Capture) -> None:
+    command = (*JUDGE, "--reference", "teacher")
+    out = said(capsys, *command, "--json", data=inherited, code=1)
+    lines = [json.loads(line) for line in out.splitlines() if '"state"' in line]
+    words = {
+        line["reference"]: (line["state"], line["attribution"])
+        for line in lines
+        if line["category"] == "UA01"
+    }
+    assert words["base"] == ("alarm", "inherited")
+    assert words["teacher"][0] != "alarm"
+    assert "inherited" in said(capsys, *command, data=inherited, code=1)
+    sql = "SELECT alert_id FROM alerts WHERE category = 'UA01' AND reference = 'base'"
+    (row,) = json.loads(said(capsys, "query", sql, "--format", "json", data=inherited))
+    assert "inherited" in said(capsys, "explain", row["alert_id"], data=inherited)
+    with connect(load(None, inherited)) as client:
+        verdict = client.get(f"/api/v1/alerts/{row['alert_id']}")["verdict"]
+    assert verdict["attribution"] == "inherited"
 
 
 def test_the_calibrated_threshold_pages_no_later(
