@@ -34,8 +34,8 @@ from benchmarks.span_load import SPANS, requests
 
 READ_S = 900.0
 SPANS_SQL = "SELECT count(*) AS rows, count(DISTINCT trace_id || span_id) AS ids FROM spans"
-SOON_S = 1.0
-"""Within which a judging daemon is killed once it serves: what was written last takes that long."""
+JUDGES_S = 0.5, 6.0
+"""After it serves, when a daemon that judges is killed: it reaches Kafka, then reads and judges."""
 
 
 def produce(address: str, topic: str, spans: int) -> set[str]:
@@ -136,7 +136,7 @@ def run_judged(stream: same_evidence.Stream, address: str, kills: int) -> dict[s
             time.sleep(chance.uniform(0.5, 3.0))
         else:
             daemon.wait_ready()
-            time.sleep(chance.uniform(0.0, SOON_S))
+            time.sleep(chance.uniform(*JUDGES_S))
         daemon.end(signal.SIGKILL)
         judged.append(int(daemon.query(same_evidence.PROGRESS)[0]["judged"] or 0))
     daemon.start()
