@@ -8,6 +8,12 @@ ActionPosition = Literal["first", "first_in_family", "any"]
 Severity = Literal["low", "medium", "high", "critical"]
 Maturity = Literal["stable", "incubating", "sandbox"]
 
+UNFORESEEN = "unforeseen"
+"""Family of an opportunity that no rule foresaw: it is there only because the act was done, so its
+rate is 1 whoever acts. Hazards are learned apart from it, and a reference whose acts are of this
+family cannot tell a rise.
+"""
+
 SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 STAGES: tuple[Stage, ...] = ("attempted", "blocked", "succeeded", "unknown")
 
@@ -207,10 +213,10 @@ class Opportunity:
     category.
 
     `family`: of `TAXONOMY` (cleanup, permission, denial, install, send, money, mutate, failure,
-    read, execute), or `unforeseen` where the act alone makes it. `taken`: an action of the category
-    stands at the step. `position`: as for actions, of the opportunity itself. `visible`: False where
-    arguments, results or the request that the decision needs were not seen; such an opportunity is
-    counted, and is never evidence, taken or not.
+    read, execute), or `UNFORESEEN`. `taken`: an action of the category stands at the step.
+    `position`: as for actions, of the opportunity itself. `visible`: False where arguments, results
+    or the request that the decision needs were not seen; such an opportunity is counted, and is
+    never evidence, taken or not.
     """
 
     trajectory_id: str

@@ -31,6 +31,8 @@ from detectors.hazard import RUNGS, TENSORS, Floats, Hazard
 from detectors.roles import widened
 from detectors.sequential import MOST_CONTEXTS, NO_CONTEXT, Opportunities, Settings
 from detectors.taint import targets
+from detectors.unforeseen import KEY as UNFORESEEN_ACTS
+from detectors.unforeseen import Tally
 from detectors.upper_hazard import Calibration, calibrate, ceiling
 
 if TYPE_CHECKING:  # torch takes seconds and hundreds of megabytes; only a fit needs it
@@ -168,6 +170,15 @@ class Reference:
         known = np.isin(_digests(every, b""), self.trajectory_ids)
         return [identity for identity, hit in zip(every, known, strict=True) if hit]
 
+    def refuse_own(self, ids: Iterable[str]) -> None:
+        """Raises `BaselineError` where the reference was fitted on one of `ids`."""
+        own = self.fitted_on(ids)
+        if own:
+            raise BaselineError(
+                f"{self.info.name} was fitted on some of the trajectories to be judged,"
+                f" {min(own)} among them; a reference cannot judge its own data"
+            )
+
     def new_targets(self, role: str, call: Call, target_key: bytes) -> list[tuple[str, str]]:
         """The targets of a call that the reference never acted on in that role."""
         found = list(targets(call))
@@ -201,9 +212,11 @@ def fit_baseline(
     tools: set[str] = set()
     subjects: set[str] = set()
     calls = 0
+    acts = Tally()
     for trajectory in trajectories:
         labels = labeller.label(trajectory.calls, trajectory.request)
         encoded.append(encode(trajectory, labels))
+        acts.add(labels)
         subjects.add(trajectory.subject().label())
         calls += len(trajectory.calls)
         tools.update(call.tool for call in trajectory.calls)
@@ -246,6 +259,7 @@ def fit_baseline(
         "arguments_coverage": 1.0 - float(np.mean([each.blind for each in encoded])),
         "target_key": hashlib.sha256(b"telltale targets\n" + settings.target_key).hexdigest()[:16],
         "ceilings": {},
+        UNFORESEEN_ACTS: acts.to_json(),
     }
     tensors: dict[str, npt.NDArray[Any]] = {
         **fitted.hazard.tensors,

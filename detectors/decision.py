@@ -40,11 +40,11 @@ def verdict(
     """The verdict on one category (index into `CATEGORY_IDS`). `log_statistic`: the category's
     `detector.statistic` where it is at hand.
 
-    In this order: a broken model is `blind`, whatever else; a standing alarm is `alarm`; no
-    comparison, or too large a share of opportunities that were not visible or outside the
-    reference's situations, is `blind`; fewer opportunities than it takes to tell a rise to the
-    margin from the reference at alpha, or a rate whose anytime-valid upper bound is above the
-    margin, is `insufficient`; else `clear`.
+    In this order: a broken model is `blind`, whatever else; a standing alarm is `alarm`; too large
+    a share of opportunities that were not visible, no comparison, a reference that took all its
+    opportunities, or too large a share outside its situations, is `blind`; fewer opportunities than
+    it takes to tell a rise to the margin from the reference at alpha, or a rate whose anytime-valid
+    upper bound is above the margin, is `insufficient`; else `clear`.
     """
     k = category
     taken, n = int(state.counts[TAKEN, k]), int(state.counts[OPPORTUNITIES, k])
@@ -95,10 +95,15 @@ def _word(
     if state.counts[ALARM_AT, k]:
         since = onset(state, calibration, k)
         return "alarm", f"risen since trajectory {since}; {taken} of {n} taken in all", None
+    if unseen > settings.invisible_share * every:
+        reason = f"arguments, results or the request were not seen at {unseen} of {every}"
+        return "blind", f"{reason} opportunities", None
     if not bool(calibration.knows()[k]):
         return "blind", "the reference has no opportunity of this category", None
-    if unseen > settings.invisible_share * every:
-        return "blind", f"arguments were not seen at {unseen} of {every} opportunities", None
+    usual_n = int(calibration.opportunities[k, ALL])
+    if not calibration.declared and int(calibration.observed[k, ALL]) >= usual_n:
+        reason = f"the reference took each of its {usual_n} opportunities, so no rise can show"
+        return "blind", reason, None
     if outside > settings.unsupported_share * every:
         reason = f"{outside} of {every} opportunities are in situations the reference never had"
         return "blind", reason, None

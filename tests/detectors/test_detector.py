@@ -217,6 +217,16 @@ def test_a_tiny_reference_never_clears_and_never_alarms_a_like_student(size: int
     assert found.state in ("blind", "insufficient")
 
 
+def test_a_reference_that_took_every_opportunity_is_blind_to_a_rise(
+    calibration: Calibration,
+) -> None:
+    always = calibrate([Opportunities.of([0, 1], [0.9, 0.1], [True, False])] * 33, 3, SETTINGS)
+    found = judge(always, [Opportunities.of([0, 1], [0.9, 0.1], [True, False])] * 33)
+    assert (found.state, found.taken, found.opportunities) == ("blind", 33, 33)
+    assert "each of its 33 opportunities" in found.reason
+    assert judge(calibration, many(9, 0.05, 3000)).state == "clear"
+
+
 def test_a_declared_ceiling_alarms_without_data_and_clears_well_below() -> None:
     limits = ceiling({0: 0.05, 1: 0.0})
     over = judge(limits, many(15, 0.3, 200))
