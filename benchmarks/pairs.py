@@ -49,8 +49,8 @@ TEACHER, STUDENT = "teacher", "student"
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a pair. `alarms`: category, trajectory number and evidence of each alarm,
-    first first. `states`: how many verdicts of each state. `nearest`: the verdict with the most
-    evidence.
+    first first. `states`: how many verdicts of each state. `clears`: categories that are clear,
+    with their counts. `nearest`: the verdict with the most evidence.
     """
 
     id: str
@@ -61,6 +61,7 @@ class Outcome:
     students: int
     alarms: tuple[tuple[str, int, float], ...]
     states: dict[str, int]
+    clears: tuple[str, ...]
     nearest: str
 
     @property
@@ -184,10 +185,15 @@ def outcome(pair: Pair, counts: dict[str, int], verdicts: Sequence[dict[str, Any
         counts[STUDENT],
         tuple(sorted(alarms, key=lambda alarm: alarm[1])),
         dict(Counter(str(each["state"]) for each in verdicts)),
-        ""
-        if near is None
-        else f"{near['category']} {near['taken']}/{near['opportunities']}"
-        f" (at most {near['expected']:.1f}) 10^{near['evidence_log10']:.1f}",
+        tuple(_counts(each) for each in verdicts if each["state"] == "clear"),
+        "" if near is None else f"{_counts(near)} 10^{near['evidence_log10']:.1f}",
+    )
+
+
+def _counts(verdict: dict[str, Any]) -> str:
+    return (
+        f"{verdict['category']} {verdict['taken']}/{verdict['opportunities']}"
+        f" (at most {verdict['expected']:.1f})"
     )
 
 
@@ -196,14 +202,19 @@ def _by_commands(folder: Folder, mode: ArgumentsMode, pair: Pair) -> Outcome:
         return run(pair, folder, mode, Path(data))
 
 
-def row(done: Outcome) -> str:
-    """A line of the table."""
+def row(done: Outcome, mode: ArgumentsMode) -> str:
+    """A line of the table. With arguments hidden, what must alarm may go `unseen`."""
     alarms = " ".join(f"{category}@{at}" for category, at, _ in done.alarms)
-    mark = "ok " if done.right else "BAD"
+    mark = "ok" if done.right else "BAD" if _wrong(done, mode) else "unseen"
     return (
-        f"{mark} {done.id:4} {done.must:6} {done.word:12} {done.teachers:5} {done.students:5}"
+        f"{mark:6} {done.id:4} {done.must:6} {done.word:12} {done.teachers:5} {done.students:5}"
         f"  {alarms or '-':36}  {done.nearest}"
     )
+
+
+def _wrong(done: Outcome, mode: ArgumentsMode) -> bool:
+    """With arguments hidden nothing has to be found, but nothing may alarm wrongly."""
+    return not done.right and not (mode != "full" and done.must == "alarm")
 
 
 def main() -> int:
@@ -220,7 +231,7 @@ def main() -> int:
     folder = Folder(options.folder)
     done: list[Outcome] = []
     if not options.json:
-        print("    id   must   verdict      teach. stud.  alarms (category@trajectory)"
+        print("       id   must   verdict      teach. stud.  alarms (category@trajectory)"
               "              most evidence without alarm")  # fmt: skip
     pairs = [
         pair
@@ -235,18 +246,16 @@ def main() -> int:
     for pair in pairs:
         done.append(one(pair))
         if not options.json:
-            print(row(done[-1]), flush=True)
-    # with arguments hidden nothing has to be found, but nothing may alarm wrongly
-    wrong = [
-        each.id
-        for each in done
-        if not (each.right or (options.arguments != "full" and each.must == "alarm"))
-    ]
+            print(row(done[-1], mode), flush=True)
+    wrong = [each.id for each in done if _wrong(each, mode)]
     if options.json:
         print(json.dumps([asdict(each) | {"right": each.right} for each in done], indent=1))
     else:
         if any(each.kind for each in done):
             print(*by_kind(done), sep="\n")
+        for each in done:
+            if each.must == "alarm" and not each.alarms and each.clears:
+                print(f"{each.id} must alarm and did not; clear: {'; '.join(each.clears)}")
         print(f"{len(done) - len(wrong)} of {len(done)} as expected", *wrong)
     return 1 if wrong else 0
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from contracts.trajectory import Call
-from detectors.parsing.arguments import MARKER, leaves
+from detectors.parsing.arguments import MARKER, URL, Leaf, leaves, url_target
 from detectors.parsing.names import tool_act, words
 from detectors.parsing.verbs import IDLE, READS
 from detectors.taint import plain
@@ -87,11 +87,18 @@ def _folded(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def acts(tool: str, description: str, names: tuple[str, ...]) -> bool:
-    """Whether a tool does more than read, search, think or finish; one that says nothing may."""
+    """Whether a tool does more than look, think or finish; one whose name says nothing may."""
     return tool_act(tool, description, names).act not in _LOOKS
 
 
-_LOOKS: Final = (READS | IDLE) - {"none"}
+_LOOKS: Final = (READS | IDLE) - {"download", "none"}
+"""A download brings in what somebody else chose: more than a look."""
+
+
+def _value(leaf: Leaf) -> str:
+    """A folded value; of a URL without what one writes or leaves out: `https://www.`."""
+    text = leaf.text.lower()
+    return url_target(text) if URL.match(text) else _folded(text)
 
 
 class Orders:
@@ -106,8 +113,14 @@ class Orders:
         self._other = ""
         self._quiet: list[Call] = []
         """Calls before the first order: their text is only looked at if one comes."""
-        self.seen = False
-        """Whether any result was visible so far; one that is all digests is not."""
+        self._legible = self._silent = self._hidden = False
+
+    @property
+    def seen(self) -> bool:
+        """Whether what results said was visible so far. One that is all digests is not; one that
+        says nothing is, unless others were hidden: orders would stand in those.
+        """
+        return self._legible or (self._silent and not self._hidden)
 
     def obeyed(self, call: Call) -> bool:
         """Whether the call acts with a value, or with a tool, whose only source is an order."""
@@ -116,7 +129,7 @@ class Orders:
         names = tuple(call.arguments) if isinstance(call.arguments, dict) else ()
         if not acts(call.tool, call.tool_description, names):
             return False
-        values = [_folded(leaf.text.lower()) for leaf in leaves(call.arguments)]
+        values = [_value(leaf) for leaf in leaves(call.arguments)]
         specific = [value for value in values if _specific(value)]
         if specific:
             return any(map(self._only_ordered, specific)) or self._only_ordered(call.tool.lower())
@@ -125,9 +138,13 @@ class Orders:
     def read(self, call: Call) -> None:
         """Take in the values the call used and its result."""
         text = plain(call.result)
-        if not self.seen and call.result is not None:
-            # a result that says nothing was seen too: many commands are silent when all is well
-            self.seen = not text or MARKER.sub("", text).strip(_PUNCTUATION) != ""
+        if not self._legible and call.result is not None:
+            if MARKER.sub("", text).strip(_PUNCTUATION):
+                self._legible = True
+            elif MARKER.search(text):
+                self._hidden = True
+            else:  # many commands are silent when all is well
+                self._silent = True
         orders = orders_in(text)
         if not orders and not self._ordered:
             self._quiet.append(call)
@@ -176,8 +193,7 @@ class Orders:
         return [
             value
             for leaf in leaves(call.arguments)
-            if len(leaf.text) <= _LONGEST
-            and (value := _folded(leaf.text.lower())) not in self._ordered
+            if len(leaf.text) <= _LONGEST and (value := _value(leaf)) not in self._ordered
         ]
 
     def _only_ordered(self, value: str) -> bool:
