@@ -147,12 +147,10 @@ class DetectorBench:
     def _against(
         self, reference: Reference, subject: Subject, items: Sequence[Compared]
     ) -> tuple[list[tuple[int, Evidence]], list[tuple[int, int]]]:
-        own = set(reference.fitted_on([item.trajectory.trajectory_id for item in items]))
-        if own and self._strict:
-            raise BaselineError(
-                f"{reference.info.name} was fitted on {len(own)} of the trajectories to be judged,"
-                f" {min(own)} among them; a reference cannot judge its own data"
-            )
+        ids = [item.trajectory.trajectory_id for item in items]
+        if self._strict:
+            reference.refuse_own(ids)
+        own = set(reference.fitted_on(ids))
         kept = [item for item in items if item.trajectory.trajectory_id not in own]
         watch, rows, alarms = self._watch(subject, reference).observe(
             reference,

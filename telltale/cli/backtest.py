@@ -4,13 +4,16 @@ from pathlib import Path
 
 import click
 
-from contracts.errors import BaselineError
+from contracts.errors import BaselineError, ConfigError
 from contracts.labels import CATEGORY_IDS
+from telltale.cli import NO_ANSWER
 from telltale.cli.options import config_option, data_option, json_option, where_option
 from telltale.cli.output import print_json, print_table, progress
 
 DETECTORS = ("e-detector", "e-process", "windowed-rate", "bernoulli-cusum", "ewma")
 OWN = DETECTORS[:2]
+MOST_SIMULATED = 100_000
+"""Mean run length up to which the others are calibrated: 80 MB of simulated statistics."""
 
 
 @click.command("backtest")
@@ -51,29 +54,33 @@ def command(
     """A detector over stored trajectories, one stream per subject: alarms, run length, delay.
 
     Each alarm is closed at once and the test begins anew, so that the run length is measured.
-    Without --onset every alarm counts as false.
+    Without --onset every alarm counts as false. Exits with 2 where there is nothing to tell.
     """
     from detectors.evaluate import report
     from detectors.features import TRACKS
     from telltale import references
-    from telltale.backtesting import Tracks, backtests, streams, tracks
+    from telltale.backtesting import Tracks, backtests, frozen, streams
     from telltale.client import opened
     from telltale.config import load
     from telltale.pipeline import subject_of
     from telltale.stages import rule_pack
 
+    if window is not None and onset is None:
+        raise click.UsageError("--window goes with --onset")
     settings = load(config_path, data)
     labeller = rule_pack(settings)
+    tests = references.tests(settings.detection)
+    if detector not in OWN and tests.arl > MOST_SIMULATED:
+        raise ConfigError(
+            "detection.arl", f"{detector} is calibrated by simulation, up to {MOST_SIMULATED:,}"
+        )
     with opened(settings) as store, progress("trajectories") as bar:
         task = bar.task_ids[0]
         loaded = references.load(store, settings, reference, "*")
-        own: Tracks = tuple([] for _ in TRACKS)
-        if detector not in OWN:
-            for _, ones in tracks(store.trajectories(loaded.info.where), loaded, labeller):
-                for track, one in zip(own, ones, strict=True):
-                    track.append(one)
-            if not own[0]:
-                raise BaselineError(f"the trajectories {reference} was fitted on are gone")
+        if detector not in OWN and loaded.info.kind == "declared":
+            raise BaselineError(
+                f"{reference} is declared and has no trajectories to calibrate {detector} on"
+            )
         found = streams(
             store.trajectories(where),
             loaded,
@@ -81,12 +88,37 @@ def command(
             subject_of(settings.subject),
             lambda: bar.advance(task),
         )
-        tests = references.tests(settings.detection)
+        longest = max((len(stream[0]) for stream in found.values()), default=0)
+        if found and onset is not None and onset > longest:
+            raise click.BadParameter(
+                f"{onset} is past the end: the longest stream has {longest} trajectories",
+                param_hint="--onset",
+            )
+        own: Tracks = tuple([] for _ in TRACKS)
+        if found and detector not in OWN:
+            own = frozen(store.trajectories(loaded.info.where), loaded, labeller)
+            kept, fitted = len(own[0]), loaded.info.trajectories
+            if not kept:
+                raise BaselineError(f"the trajectories {reference} was fitted on are gone")
+            if kept < fitted:
+                click.echo(
+                    f"{detector} is calibrated on the {kept} of {fitted} trajectories of"
+                    f" {reference} that are still stored",
+                    err=True,
+                )
         results = [
             each
             for each in backtests(found, loaded, own, detector, tests, onset)
             if only in (None, each.category)
         ]
+    if not results:
+        why = (
+            f"{reference} cannot be compared with{f' in {only}' if only else ''}"
+            if found
+            else "no complete trajectory meets the condition"
+        )
+        click.echo(why, err=True)
+        return NO_ANSWER
     rows = [(each, report([each.run], window)) for each in results]
     if as_json:
         for each, told in rows:
