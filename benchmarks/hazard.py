@@ -14,10 +14,9 @@ standard error over trajectories, in streams with at least 10 events. `O/E`: obs
 With `--quarters N` the whole fit (folds, choice of the rung, calibration) is made on three quarters
 and the frozen hazard is judged on the untouched quarter, N times: O/E with its standard error over
 trajectories for every stream with at least 100 events there, over all N quarters and per quarter.
-
 With `--groups` what each group of features adds (`benchmarks.hazard_groups`). With `--fit N` only
-what fits of N / 20, N / 5 and N trajectories of all sources cost, as `baseline fit` does it: wall and
-CPU seconds (`process_time`) and the largest resident memory so far.
+what fits of N / 20, N / 5 and N trajectories of all sources cost, as `baseline fit` does it: wall
+and CPU seconds (`process_time`), and the largest resident memory so far.
 """
 
 import argparse

@@ -5,17 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from contracts.errors import BaselineError
 from contracts.labels import CATEGORY_IDS, Labels
 from contracts.ports import Labelled, Labeller
+from contracts.span import Value
 from contracts.trajectory import Subject, Trajectory
 from detectors.baseline import FitSettings, Reference, fit_baseline
 from detectors.bench import DetectorBench
 from detectors.features import encode
+from detectors.hazard import RUNGS
 from detectors.roles import widened
 from detectors.sequential import NO_CONTEXT, Opportunities, Settings
+from detectors.train import TrainSettings
 from detectors.upper_hazard import CONTEXTS_FROM, calibrate
 
 Make = Callable[..., list[Trajectory]]
@@ -36,6 +40,88 @@ def test_five_trajectories_make_a_reference_that_never_says_clear(
     bench = DetectorBench([freeze(make(5, 0.0))])
     judgement = bench.observe(labelled(make(2000, 0.0, 1, name="s")), 1)
     assert {verdict.state for verdict in judgement.verdicts} <= {"insufficient", "blind"}
+
+
+@pytest.mark.parametrize("count", [4, 5, 11])
+@pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
+def test_every_rung_can_be_fitted_on_next_to_nothing(
+    make: Make, freeze: Freeze, labelled: LabelAll, count: int, rate: float
+) -> None:
+    reference = freeze(make(count, rate), train=TrainSettings(recurrent_from=0))
+    assert set(reference.document["likelihood"]) == set(RUNGS)
+    states = {
+        verdict.state
+        for verdict in DetectorBench([reference])
+        .observe(labelled(make(50, rate, 1, name="s")), 1)
+        .verdicts
+    }
+    assert states <= {"insufficient", "blind"}
+
+
+def test_a_role_with_one_trajectory_counts_and_never_makes_a_verdict_clear(
+    make: Make, freeze: Freeze, labelled: LabelAll
+) -> None:
+    lone = make(1, 0.0, 3, name="lone", agent="lone")
+    lone = [replace(each, agent="lone") for each in lone]
+    reference = freeze(make(300, 0.1) + lone)
+    assert set(reference.roles) == {"svc/agent", "svc/lone"}
+    fresh = [replace(each, agent="lone") for each in make(20, 0.1, 1, name="s", agent="lone")]
+    states = {
+        verdict.category: verdict.state
+        for verdict in DetectorBench([reference]).observe(labelled(fresh), 1).verdicts
+    }
+    assert states["UA01"] == "insufficient"
+
+
+def test_numbers_that_are_none_change_no_feature_to_one_that_is_none(
+    make: Make, freeze: Freeze, labeller: Labeller
+) -> None:
+    """Infinite and undefined values, huge numbers and clocks running backwards in what is read."""
+    nan, infinite = float("nan"), float("inf")
+    odd_values: list[Value] = [nan, infinite, -infinite, 10**400, 1e308, {"x": nan}]
+    odd = [
+        replace(
+            each,
+            calls=tuple(
+                replace(
+                    call,
+                    result=value,
+                    arguments={"how": "archive", "size": value},
+                    started_ns=clock,
+                    duration_ns=-clock,
+                )
+                for call, clock in zip(each.calls, (2**63 - 1, 0, -(2**63)), strict=True)
+            ),
+        )
+        for each, value in zip(
+            make(60, 0.2),
+            odd_values * 10,
+            strict=True,
+        )
+    ]
+    reference = freeze(make(60, 0.2, 1, name="plain") + odd)
+    encoded = [encode(each, labeller.label(each.calls)) for each in odd]
+    assert all(each.features.dtype == each.tokens.dtype == np.int64 for each in encoded)
+    for tracks in reference.many(encoded, [0] * len(encoded)):
+        for track in tracks:
+            assert bool(((track.hazard >= 0) & (track.hazard <= 1)).all())
+
+
+def test_two_fits_of_the_same_data_write_the_same_bytes(
+    make: Make, labeller: Labeller, tmp_path: Path
+) -> None:
+    train = TrainSettings(rungs=("recurrent",), recurrent_from=0, recurrent_epochs=3)
+    contents: list[dict[str, bytes]] = []
+    for number in range(2):
+        settings = FitSettings(tmp_path / str(number), number, target_key=b"k", train=train)
+        folder, _ = fit_baseline("x", "base", make(80, 0.2), labeller, "true", settings)
+        contents.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    one, two = contents
+    assert one["baseline.json"] == two["baseline.json"]
+    assert one["weights.safetensors"] == two["weights.safetensors"]
+    heads = [orjson.loads(each["manifest.json"]) for each in contents]
+    assert [head.pop("created_ns") for head in heads] == [0, 1]
+    assert heads[0] == heads[1]
 
 
 def test_a_category_never_seen_is_blind_and_the_others_work(

@@ -278,3 +278,24 @@ def test_hazards_computed_together_are_those_computed_alone(rung: Rung) -> None:
     for alone, each in zip(hazard.many(some), some, strict=True):
         assert alone == pytest.approx(hazard(each), abs=1e-12)
     assert hazard.many([]) == []
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_what_comes_later_changes_no_hazard(rung: Rung) -> None:
+    """Judging after every call gives what judging once at the end gives."""
+    rng = np.random.default_rng(4)
+    hazard = Hazard(rung, {name: rng.normal(0, 0.3, SHAPES[name]) for name in TENSORS[rung]})
+    whole = simulated(1, "slot", seed=2, calls=30)[0]
+    at_once = hazard(whole)
+    for calls in range(1, 31):
+        part = replace(
+            whole,
+            **{
+                name: getattr(whole, name)[:calls]
+                for name in (
+                    "stream", "step", "taken", "after_error", "first", "visible", "features",
+                    "tokens",
+                )
+            },
+        )  # fmt: skip
+        assert hazard(part)[-1] == pytest.approx(at_once[calls - 1], abs=1e-12)
