@@ -164,7 +164,7 @@ def measure_peer(
             return threshold_for(scores, ARL)
 
         def run_length(parameter: float, rough: bool) -> float:
-            some = null[:, : max(2, null_count // 5)] if rough else null
+            some = null[:, : max(20, null_count // 5)] if rough else null
             found = report(runs_until_first(first(some, column, parameter), len(null), None))
             return found.run_length if found.false_alarms else math.inf
 

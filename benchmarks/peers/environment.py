@@ -157,24 +157,36 @@ def calibrate(
     """The parameter, between low and high, with a run length at or little above the target.
 
     Bisection of its logarithm: `run_length(parameter, rough)` is asked five times for a rough
-    figure and, around where that led, six times for an exact one, until that is within 5 % above
-    the target. Raises `RuntimeError` where nothing in the range will do.
+    figure and, around where that led, up to six times for an exact one, until that is within 5 %
+    above the target. Raises `RuntimeError` where nothing in the range will do.
     """
     first, last = low, high
-    for rough, steps in ((True, 5), (False, 6)):
-        for _ in range(steps):
-            middle = math.sqrt(low * high)
-            found = run_length(middle, rough)
-            if not rough and target <= found <= 1.05 * target:
-                return middle
-            if (found >= target) != rising:
-                high = middle
-            else:
-                low = middle
-        if rough:
-            wide = high / low
-            low, high = max(first, low / wide), min(last, high * wide)
-    chosen = low if rising else high
-    if run_length(chosen, False) < target:
+    for _ in range(5):
+        middle = math.sqrt(low * high)
+        if (run_length(middle, True) >= target) != rising:
+            high = middle
+        else:
+            low = middle
+    wide = high / low
+    low, high = max(first, low / wide), min(last, high * wide)
+    # the rough figures may have led elsewhere: widen until exact ones lie on both sides
+    while (run_length(high, False) >= target) == rising:
+        if high >= last:
+            break
+        high = min(last, high * wide)
+    while (run_length(low, False) >= target) != rising:
+        if low <= first:
+            break
+        low = max(first, low / wide)
+    if run_length(low if rising else high, False) < target:
         raise RuntimeError(f"no parameter from {first:g} to {last:g} alarms rarely enough")
-    return chosen
+    for _ in range(6):
+        middle = math.sqrt(low * high)
+        found = run_length(middle, False)
+        if target <= found <= 1.05 * target:
+            return middle
+        if (found >= target) != rising:
+            high = middle
+        else:
+            low = middle
+    return low if rising else high
