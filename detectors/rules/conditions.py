@@ -193,7 +193,19 @@ def _of_order(condition: config.Condition, sets: Sets) -> list[Compiled]:
         if unknown:
             raise RuleError(f"provenance: unknown {sorted(unknown)[0]!r}; of {list(PROVENANCES)}")
         parts.append(_provenance(wanted))
+    if condition.discloses is not None:
+        parts.append(_disclosure(condition.discloses))
     return parts
+
+
+def _disclosure(wanted: bool) -> Compiled:
+    evidence = ARGS | _ORDER
+
+    def check(facts: Facts) -> Hit | None:
+        target = facts.disclosed
+        return Hit(evidence, target) if bool(target) is wanted else None
+
+    return Compiled(check, ANY_CALL)
 
 
 def _flag(

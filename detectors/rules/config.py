@@ -191,7 +191,9 @@ class EarlierCondition(_Strict):
 
 
 class Condition(_Strict):
-    """Everything given must hold."""
+    """Everything given must hold. `discloses`: carries sensitive content of an earlier result to a
+    target that nobody named (`detectors.rules.disclosure`).
+    """
 
     any: tuple["Condition", ...] = ()
     all: tuple["Condition", ...] = ()
@@ -211,6 +213,7 @@ class Condition(_Strict):
     outcome: Texts = ()
     environment: Texts = ()
     secret_argument: bool | None = None
+    discloses: bool | None = None
     offered: Texts = ()
     request: Texts = ()
     arguments: Literal["seen", "hidden"] | None = None

@@ -10,6 +10,7 @@ from detectors.parsing.arguments import Leaf, Target, leaves, targets_of, url_ta
 from detectors.parsing.names import says_verb
 from detectors.parsing.verbs import IDLE, READS
 from detectors.parsing.vocabulary import vocabulary
+from detectors.rules.disclosure import disclosed
 from detectors.rules.execution import Parsed, parse_call
 from detectors.taint import Origins, canonical
 from detectors.toolmap import Semantics, ToolMap
@@ -95,6 +96,7 @@ class Facts:
     __slots__ = (
         "_denied",
         "_digest",
+        "_disclosed",
         "_hidden",
         "_parsed",
         "_provenance",
@@ -147,6 +149,7 @@ class Facts:
         self._targets: tuple[Target, ...] | None = None
         self._parsed: Parsed | None = None
         self._digest: tuple[str, bytes] | None = None
+        self._disclosed: str | None = None
 
     @property
     def act(self) -> str:
@@ -226,6 +229,13 @@ class Facts:
     def sends_secret(self) -> bool:
         """Whether an argument holds secret-shaped material, or a marker redaction left for one."""
         return any(len(text) >= 8 and _SECRET.search(text) for _, text in self.leaves)
+
+    @property
+    def disclosed(self) -> str:
+        """Whom nobody named and the call carries sensitive content to, "" if nobody."""
+        if self._disclosed is None:
+            self._disclosed = disclosed(self)
+        return self._disclosed
 
     @property
     def provenance(self) -> Origin:
