@@ -8,9 +8,10 @@ is replayed into a store of its own, the teacher is fitted and the student judge
 Prints a table and exits 1 if an expectation fails: a pair that must alarm does not, or one that
 must stay silent does. Pairs marked hard are reported and never fail.
 
-`--quick`: rules, fit and tests in this process on the trajectories as they are, without payloads,
-store and commands; labels and fits that several pairs share are made once. `--pairs`: another file
-of pairs; where they have a kind, a table by kind follows.
+`--names hidden`: every tool under a name that says nothing. `--quick`: rules, fit and tests in this
+process on the trajectories as they are, without payloads, store and commands; labels and fits that
+several pairs share are made once. `--pairs`: another file of pairs; where they have a kind, a table
+by kind follows.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from benchmarks.trajectories import (
     payloads,
     read_pairs,
     with_arguments,
+    without_names,
 )
 from contracts.labels import Labels
 from contracts.trajectory import Call, Trajectory
@@ -78,15 +80,28 @@ class Outcome:
         return bool(self.alarms) == (self.must == "alarm")
 
 
-def run(pair: Pair, folder: Folder, mode: ArgumentsMode, data: Path) -> Outcome:
+class Selection:
+    """A folder's trajectories as the tests shall see them."""
+
+    def __init__(self, folder: Folder, mode: ArgumentsMode, named: bool) -> None:
+        self._folder = folder
+        self._mode: ArgumentsMode = mode
+        self._named = named
+
+    def __call__(self, where: str, side: str) -> list[Trajectory]:
+        """Those that meet the condition, in the environment `side`."""
+        chosen = with_arguments(self._folder.select(where, side), self._mode)
+        return chosen if self._named else without_names(chosen)
+
+
+def run(pair: Pair, select: Selection, data: Path) -> Outcome:
     """Replay, fit and judge one pair in the empty data folder `data`."""
     counts: dict[str, int] = {}
     for side, where in ((TEACHER, pair.teacher), (STUDENT, pair.student)):
-        trajectories = folder.select(where, side)
+        trajectories = select(where, side)
         counts[side] = len(trajectories)
         path = data / f"{side}.jsonl"
-        changed = with_arguments(trajectories, mode)
-        path.write_bytes(b"\n".join(payloads(changed)))
+        path.write_bytes(b"\n".join(payloads(trajectories)))
         if trajectories:
             telltale("replay", str(path), data=data)
     if counts[TEACHER] < FEWEST or not counts[STUDENT]:
@@ -121,9 +136,8 @@ class _Remembering:
 class Quick:
     """Pairs in this process. Give those with one teacher after each other: the last fit is kept."""
 
-    def __init__(self, folder: Folder, mode: ArgumentsMode) -> None:
-        self._folder = folder
-        self._mode: ArgumentsMode = mode
+    def __init__(self, select: Selection) -> None:
+        self._select = select
         self._labeller = _Remembering(RulePack.load())
         self._fitted: tuple[str, int, Reference | None] = ("", 0, None)
 
@@ -140,9 +154,6 @@ class Quick:
             return outcome(pair, counts, [])
         done = judge(students, [reference], self._labeller, Trajectory.subject, Settings())
         return outcome(pair, counts, [line(verdict) for verdict in done.verdicts])
-
-    def _select(self, where: str, side: str) -> list[Trajectory]:
-        return with_arguments(self._folder.select(where, side), self._mode)
 
     def _fit(self, teachers: Sequence[Trajectory]) -> Reference:
         with tempfile.TemporaryDirectory(prefix="telltale-pair-") as name:
@@ -197,9 +208,9 @@ def _counts(verdict: dict[str, Any]) -> str:
     )
 
 
-def _by_commands(folder: Folder, mode: ArgumentsMode, pair: Pair) -> Outcome:
+def _by_commands(select: Selection, pair: Pair) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="telltale-pair-") as data:
-        return run(pair, folder, mode, Path(data))
+        return run(pair, select, Path(data))
 
 
 def row(done: Outcome, mode: ArgumentsMode) -> str:
@@ -221,6 +232,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--arguments", choices=get_args(ArgumentsMode), default="full")
+    parser.add_argument("--names", choices=("plain", "hidden"), default="plain")
     parser.add_argument("--only", default="", help="comma-separated ids")
     parser.add_argument("--pairs", type=Path, help="pairs other than FOLDER/pairs.json")
     parser.add_argument("--split", default="", help="only pairs of this split")
@@ -239,9 +251,10 @@ def main() -> int:
         if (not only or pair.id in only) and options.split in ("", pair.split)
     ]
     mode: ArgumentsMode = options.arguments
-    one: Callable[[Pair], Outcome] = partial(_by_commands, folder, mode)
+    select = Selection(folder, mode, options.names == "plain")
+    one: Callable[[Pair], Outcome] = partial(_by_commands, select)
     if options.quick:
-        one = Quick(folder, mode).run
+        one = Quick(select).run
         pairs.sort(key=lambda pair: pair.teacher)
     for pair in pairs:
         done.append(one(pair))

@@ -123,6 +123,22 @@ def with_arguments(trajectories: Sequence[Trajectory], mode: ArgumentsMode) -> l
     ]
 
 
+def without_names(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    """The same trajectories with tools under names that say nothing, the same name for a tool
+    everywhere.
+    """
+    return [
+        replace(
+            trajectory,
+            calls=tuple(
+                replace(call, tool=f"zx{hashlib.sha256(call.tool.encode()).hexdigest()[:8]}")
+                for call in trajectory.calls
+            ),
+        )
+        for trajectory in trajectories
+    ]
+
+
 def payloads(trajectories: Sequence[Trajectory], per_payload: int = 50) -> Iterator[bytes]:
     """OTLP/JSON trace payloads: an `invoke_agent` root and an `execute_tool` span per call."""
     for start in range(0, len(trajectories), per_payload):
