@@ -44,6 +44,7 @@ SELECT t.subject, count(DISTINCT t.trajectory_id), count(c.tool),
        avg((c.model <> '')::INT),
        avg((c.conversation_id <> '')::INT),
        avg((c.user_id <> '')::INT),
+       avg((t.request <> '')::INT),
        count(*) FILTER (c.outcome = 'denied'),
        list_sort(list(DISTINCT c.dialect))
 FROM trajectories t LEFT JOIN calls c USING (trajectory_id)
@@ -80,6 +81,12 @@ _ADVICE = (
         "models",
         "the model of {share:.0%} of calls is known; subjects of several models are mixed",
         "export chat spans, or set gen_ai.request.model on the agent's span",
+    ),
+    (
+        "requests",
+        "what the user asked for is known for {share:.0%} of calls; whether a payee or a resource"
+        " is the user's own choice (UA11, UA13) cannot be told for the rest",
+        "export chat spans with their messages (gen_ai.input.messages)",
     ),
 )
 
@@ -155,7 +162,7 @@ def _subjects(store: Store) -> list[dict[str, Value]]:
         }
     keys = (
         "subject", "trajectories", "calls", "arguments", "truncated", "outcomes", "call_ids",
-        "models", "conversations", "users", "denied", "dialects",
+        "models", "conversations", "users", "requests", "denied", "dialects",
     )  # fmt: skip
     out: list[dict[str, Value]] = []
     for row in store.read(_SUBJECTS):
@@ -189,7 +196,10 @@ def _findings(subject: Mapping[str, Value]) -> list[Value]:
             share = seen.get("invisible") if isinstance(seen, dict) else None
             if isinstance(share, float) and share > 1 - POOR:
                 what = f"{category} ({titles[category]}): {share:.0%} of opportunities are unseen"
-                do = "verdicts of this category are `blind` until arguments are captured"
+                do = (
+                    "verdicts of this category are `blind` until arguments, results and the"
+                    " request are captured"
+                )
                 found.append({"subject": name, "what": what, "do": do})
     return found
 

@@ -35,7 +35,15 @@ def command(config_path: Path | None, data: Path | None, as_json: bool) -> int:
             ],
             title="Sources",
         )  # fmt: skip
-        shares = ("arguments", "outcomes", "call_ids", "models", "conversations", "users")
+        shares = (
+            "arguments",
+            "outcomes",
+            "call_ids",
+            "models",
+            "conversations",
+            "users",
+            "requests",
+        )
         print_table(
             ("subject", "trajectories", "calls", *shares, "denied", "dialects"),
             [
