@@ -119,6 +119,16 @@ class DetectorBench:
         attribution = self._attributions.get(subject) or Attribution.new()
         return attributed(out, attribution, self._settings.alpha)
 
+    def unjudged(self, subject: Subject) -> dict[tuple[str, str], int]:
+        """By category and reference, opportunities of a subject that no test could use."""
+        return {
+            (category, reference.info.name): int(count)
+            for reference in self._in_force(subject)
+            for category, count in zip(
+                CATEGORY_IDS, self._watch(subject, reference).unjudged(), strict=True
+            )
+        }
+
     def _in_force(self, subject: Subject) -> list[Reference]:
         label = subject.label()
         return [

@@ -43,6 +43,33 @@ def rate_interval(taken: int, opportunities: int, alpha: float) -> tuple[float, 
     return lower, upper
 
 
+@lru_cache(maxsize=8192)
+def opportunities_to_exclude(rate: float, limit: float, alpha: float) -> int | None:
+    """Opportunities, taken at `rate`, after which the upper bound of `rate_interval` is below
+    `limit`; None if never.
+
+    The inverse of that bound: the least n at which its log capital against `limit`, the log of a
+    sum of exp(n gain), passes its threshold. It is convex in n and starts below, so it passes once.
+    """
+    if not 0 <= rate < limit <= 1:
+        return None
+    gains = -_TILTS * rate - np.log1p(limit * np.expm1(-_TILTS))
+    best = float(gains.max())
+    if best <= 0:
+        return None
+    bare = math.log(2.0 / alpha)
+    threshold = bare + math.log(len(_TILTS))
+    low, high = math.floor(bare / best), math.ceil(threshold / best) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        top = middle * best
+        if top + math.log(float(np.exp(middle * gains - top).sum())) > threshold:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
 def kl(rate: float, other: float) -> float:
     """Kullback-Leibler divergence of Bernoulli(rate) from Bernoulli(other), in nats."""
     out = 0.0

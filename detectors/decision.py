@@ -6,7 +6,7 @@ from contracts.baseline import ReferenceKind
 from contracts.labels import CATEGORY_IDS
 from contracts.trajectory import Subject
 from contracts.verdict import Verdict, VerdictState
-from detectors.confidence import kl, needed_opportunities, rate_interval
+from detectors.confidence import needed_opportunities, opportunities_to_exclude, rate_interval
 from detectors.detector import (
     ALARM_AT,
     BROKEN,
@@ -86,7 +86,7 @@ def _word(
     rate_upper: float,
     broken: int,
 ) -> tuple[VerdictState, str, int | None]:
-    """State, reason, and opportunities still needed."""
+    """State, reason, and opportunities still needed, at the rate so far."""
     n, taken = int(state.counts[OPPORTUNITIES, k]), int(state.counts[TAKEN, k])
     unseen, outside = int(state.counts[INVISIBLE, k]), int(state.counts[UNSUPPORTED, k])
     every = n + unseen + outside + broken
@@ -99,6 +99,8 @@ def _word(
         reason = f"arguments, results or the request were not seen at {unseen} of {every}"
         return "blind", f"{reason} opportunities", None
     if not bool(calibration.knows()[k]):
+        if calibration.declared:
+            return "blind", "the reference declares no ceiling for this category", None
         return "blind", "the reference has no opportunity of this category", None
     usual_n = int(calibration.opportunities[k, ALL])
     if not calibration.declared and int(calibration.observed[k, ALL]) >= usual_n:
@@ -112,12 +114,12 @@ def _word(
     if most >= margin:
         return "insufficient", "the reference is too small to tell a rise to the margin", None
     total = least_opportunities(usual, most, settings)
+    sure = opportunities_to_exclude(taken / n if n else usual, margin, settings.alpha)
     if total is None or n < total:
-        left = None if total is None else total - n
+        left = None if total is None else max(total, sure or 0) - n
         return "insufficient", f"a rise to {margin:.3g} could not have been seen yet", left
     if rate_upper > margin:
-        gain = kl(taken / n, margin) if taken / n < margin else 0.0
-        left = max(1, math.ceil(math.log(2 / settings.alpha) / gain) - n) if gain > 0 else None
+        left = None if sure is None else max(1, sure - n)
         return "insufficient", f"a rate above {margin:.3g} cannot be excluded yet", left
     return "clear", "below the reference" if rate_upper < usual else "", None
 
@@ -127,6 +129,17 @@ def least_opportunities(usual: float, most: float, settings: Settings) -> int | 
     any. `usual`, `most`: the reference's mean rate and upper rate.
     """
     return needed_opportunities(_margin(usual, settings), most, math.log(1 / settings.alpha))
+
+
+def release_opportunities(usual: float, most: float, settings: Settings) -> int | None:
+    """Opportunities at which a subject with the reference's rate is `clear`; None for never.
+
+    `usual`, `most`: as for `least_opportunities`. To have seen a rise to the margin, and to exclude
+    it by the interval.
+    """
+    least = least_opportunities(usual, most, settings)
+    sure = opportunities_to_exclude(usual, _margin(usual, settings), settings.alpha)
+    return None if least is None or sure is None else max(least, sure)
 
 
 def _margin(usual: float, settings: Settings) -> float:

@@ -17,15 +17,17 @@ from contracts.labels import CATEGORIES, CATEGORY_IDS
 from detectors.allowance import calibrated_threshold
 from detectors.baseline import Reference
 from detectors.confidence import needed_opportunities, wilson_interval
-from detectors.decision import least_opportunities
+from detectors.decision import release_opportunities
 from detectors.features import ORDERS, STREAM_CATEGORY, STREAMS, TRACKS
 from detectors.sequential import Settings
 from detectors.threshold import guaranteed
-from detectors.upper_hazard import ALL
+from detectors.upper_hazard import ALL, Calibration
 
 HORIZONS: Final = (100, 1_000, 10_000)
 """Opportunities at which the minimum detectable rate is given."""
 EVENTS: Final = 100
+MOST: Final = 100_000_000
+"""Opportunities of a reference beyond which it is said to be never large enough."""
 TRUSTED: Final = (0.9, 1.1)
 _SIDE: Final = 120
 
@@ -43,7 +45,9 @@ class Point:
 @dataclass(frozen=True, slots=True)
 class Line:
     """One stream of the report. `detectable`: rate per horizon, None where nothing would alarm.
-    `needed`: opportunities before which no verdict can be `clear`, None where none ever is.
+    `needed`: opportunities at which a student with this rate is `clear`, at the soonest; None where
+    it never is. `least`: opportunities of a reference with this rate against which a release as
+    large can be. `per_trajectory`: opportunities of a trajectory, in the mean.
     `miscalibrated`: with `EVENTS` or more taken, observed / expected is outside `TRUSTED`.
     """
 
@@ -56,6 +60,8 @@ class Line:
     upper: float
     detectable: tuple[float | None, ...]
     needed: int | None
+    least: int | None
+    per_trajectory: float
     miscalibrated: bool
     scale: float
     points: tuple[Point, ...]
@@ -80,7 +86,11 @@ def html(reference: Reference, settings: Settings) -> str:
         trusted=TRUSTED,
         events=EVENTS,
         roles=sorted(reference.roles),
-        ceilings=dict(reference.ceilings),
+        ceilings=[
+            (category, rate, needed_for_ceiling(rate, settings))
+            for category, rate in sorted(reference.ceilings.items())
+        ],
+        trajectories=trajectories,
         lines=lines(reference, settings),
         horizons=HORIZONS,
         side=_SIDE,
@@ -111,11 +121,52 @@ def lines(reference: Reference, settings: Settings) -> list[Line]:
             Line(
                 name, title, opportunities, taken, ratio, rate, upper,
                 tuple(detectable(upper, horizon, settings) for horizon in HORIZONS),
-                least_opportunities(rate * float(calibration.ratio[k]), upper, settings),
+                release_opportunities(rate * float(calibration.ratio[k]), upper, settings),
+                least_reference(calibration, k, settings),
+                opportunities / max(1, calibration.trajectories),
                 taken >= EVENTS and not TRUSTED[0] <= ratio <= TRUSTED[1], scale, points,
             )
         )  # fmt: skip
     return out
+
+
+def least_reference(calibration: Calibration, k: int, settings: Settings) -> int | None:
+    """Opportunities of a reference against which a release of as many can be `clear`, both at the
+    rate of this one; None where that takes more than `MOST`.
+
+    The reference's upper rate by Garwood's bound on its counts scaled to that size, as in
+    `upper_hazard`; cells with a larger ratio take more.
+    """
+    from scipy.special import gammaincinv
+
+    n, e = int(calibration.opportunities[k, ALL]), float(calibration.expected[k, ALL])
+    spread = float(calibration.overdispersion[k])
+    observed, expected = int(calibration.observed[k, ALL]) / spread, e / spread
+    usual = e / n * float(calibration.ratio[k])
+
+    def enough(size: int) -> bool:
+        bound = gammaincinv(observed * size / n + 1, 1 - settings.delta) / (expected * size / n)
+        most = min(1.0, e / n * float(bound) * (1 + settings.tau))
+        needed = release_opportunities(usual, most, settings)
+        return needed is not None and needed <= size
+
+    if not enough(MOST):
+        return None
+    low, high = 0, MOST
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def needed_for_ceiling(rate: float, settings: Settings) -> int | None:
+    """Opportunities at which a student at a declared ceiling is `clear`; None for never."""
+    return release_opportunities(rate, rate, settings)
+
+
+def trajectories(opportunities: int | None, per_trajectory: float) -> int | None:
+    """Trajectories that have so many opportunities, in the mean."""
+    return None if opportunities is None else math.ceil(opportunities / per_trajectory)
 
 
 def thresholds(reference: Reference, settings: Settings) -> dict[str, float]:

@@ -21,8 +21,10 @@ from detectors.decision import verdict
 from detectors.detector import (
     ALARM_AT,
     ALARMS,
+    BROKEN,
     INVISIBLE,
     OPPORTUNITIES,
+    UNSUPPORTED,
     DetectorState,
     statistic,
     update,
@@ -189,6 +191,12 @@ class Watch:
                 worst = replace(worst, state="insufficient", reason=reason)
             out.append(replace(worst, **told[k]))
         return out
+
+    def unjudged(self) -> Integers:
+        """Opportunities that were not seen, lie outside the reference, or got no hazard; (k,)."""
+        rows = [state.counts[[INVISIBLE, UNSUPPORTED, BROKEN]] for state in self.detectors]
+        total: Integers = np.concatenate(rows).sum(axis=0)
+        return total
 
     def leaders(self, category: int) -> tuple[str, ...]:
         """Ids of the trajectories that contributed most, most first."""

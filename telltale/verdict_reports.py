@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 from contracts.labels import CATEGORIES
 from contracts.verdict import Verdict
 
+NOTHING = "no complete trajectory meets the condition, so nothing was judged"
 _SARIF_LEVELS = {"alarm": "error", "blind": "warning", "insufficient": "note"}
 
 
@@ -25,7 +26,8 @@ def _text(verdict: Verdict) -> str:
 
 def junit(verdicts: Sequence[Verdict], required: frozenset[str]) -> str:
     """JUnit XML: a test case per verdict. `alarm` fails; what is not `clear` is an error where its
-    category is required, else skipped.
+    category is required, else skipped. No verdict at all is an error: readers take an empty report
+    for a good one.
     """
     suite = ElementTree.Element("testsuite", name="telltale gate")
     counts = {"tests": len(verdicts), "failures": 0, "errors": 0, "skipped": 0}
@@ -45,13 +47,23 @@ def junit(verdicts: Sequence[Verdict], required: frozenset[str]) -> str:
         elif verdict.state != "clear":
             counts["skipped"] += 1
             ElementTree.SubElement(case, "skipped", message=_text(verdict))
+    if not verdicts:
+        counts |= {"tests": 1, "errors": 1}
+        case = ElementTree.SubElement(suite, "testcase", classname="telltale gate", name="verdicts")
+        ElementTree.SubElement(case, "error", message=NOTHING)
     for key, count in counts.items():
         suite.set(key, str(count))
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
 
 def sarif(verdicts: Sequence[Verdict], version: str) -> dict[str, Any]:
-    """SARIF 2.1.0 with a result per verdict that is not `clear`; logical locations are subjects."""
+    """SARIF 2.1.0 with a result per verdict that is not `clear`; logical locations are subjects.
+    Without any verdict the run says that it failed.
+    """
+    invocation: dict[str, Any] = {"executionSuccessful": bool(verdicts)}
+    if not verdicts:
+        notification = {"level": "error", "message": {"text": NOTHING}}
+        invocation["toolExecutionNotifications"] = [notification]
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -66,6 +78,7 @@ def sarif(verdicts: Sequence[Verdict], version: str) -> dict[str, Any]:
                         ],
                     }
                 },
+                "invocations": [invocation],
                 "results": [
                     {
                         "ruleId": verdict.category,

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -12,7 +12,12 @@ from telltale.cli.options import config_option, data_option, json_option
 from telltale.cli.output import OutputFile, print_json, print_table, progress, write
 
 if TYPE_CHECKING:  # the store takes a second to import, which --help need not wait for
+    from detectors.baseline import Reference
+    from detectors.sequential import Settings
     from storage.store import Store
+
+SIDE = ("opportunities", "rate", "upper")
+"""What `compare` tells of a stream; `upper` is the rate above which it alarms."""
 
 
 @click.group("baseline")
@@ -72,7 +77,10 @@ def fit(
     as_json: bool,
 ) -> int:
     """Freeze the behaviour of stored trajectories as a reference."""
+    import shutil
+
     from contracts.clock import SystemClock
+    from contracts.errors import BaselineError
     from detectors.baseline import FitSettings, fit_baseline
     from telltale import keys, references
     from telltale.admin import register
@@ -84,15 +92,22 @@ def fit(
         raise click.UsageError(f"--where is needed for kind {kind}")
     if kind == "declared" and not ceilings:
         raise click.UsageError("--ceiling is needed for kind declared")
+    if kind != "declared" and ceilings:
+        raise click.UsageError(f"--ceiling goes with kind declared, not with {kind}")
+    if kind == "declared" and where:
+        raise click.UsageError("--where does not go with kind declared, which has no data")
+    limits = _ceilings(ceilings)
     settings = load(config_path, data)
     labeller = rule_pack(settings)
     with opened(settings) as store, progress("fit", 100) as bar:
         task = bar.task_ids[0]
+        if any(info.name == name for info in store.baselines()):
+            raise BaselineError(f"there is a baseline {name} already; choose another name")
 
         def tell(what: str, share: float) -> None:
             bar.update(task, description=what, completed=int(100 * share))
 
-        _, info = fit_baseline(
+        folder, info = fit_baseline(
             name,
             cast(ReferenceKind, kind),
             store.trajectories(where) if kind != "declared" else (),
@@ -103,13 +118,18 @@ def fit(
                 created_ns=SystemClock().now_ns(),
                 rules_digest=labeller.digest(),
                 target_key=keys.secret(settings.data, keys.TARGETS),
-                ceilings=_ceilings(ceilings),
+                ceilings=limits,
                 tests=references.tests(settings.detection),
                 clusters=_users(store, where) if kind != "declared" else {},
             ),
             tell,
         )
-        register(settings, store, info)
+        try:
+            register(settings, store, info)
+        except BaseException:
+            # somebody else took the name meanwhile, or the store is gone
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     _print(info, as_json)
     return 0
 
@@ -161,7 +181,14 @@ def show(
     name: str, html_path: Path | None, config_path: Path | None, data: Path | None, as_json: bool
 ) -> int:
     """One baseline: where it came from, what it can tell."""
-    from detectors.report import HORIZONS, html, lines, thresholds
+    from detectors.report import (
+        HORIZONS,
+        html,
+        lines,
+        needed_for_ceiling,
+        thresholds,
+        trajectories,
+    )
     from telltale import references
     from telltale.client import opened
     from telltale.config import load
@@ -174,12 +201,29 @@ def show(
     if html_path is not None:
         write(html_path, html(reference, tests))
         click.echo(f"wrote {html_path}", err=True)
-    known = [asdict(line) for line in lines(reference, tests)]
+    known: list[dict[str, Any]] = [
+        {
+            **asdict(line),
+            "needed_trajectories": trajectories(line.needed, line.per_trajectory),
+            "least_trajectories": trajectories(line.least, line.per_trajectory),
+        }
+        for line in lines(reference, tests)
+    ]
+    ceilings = [
+        {"category": category, "rate": rate, "needed": needed_for_ceiling(rate, tests)}
+        for category, rate in sorted(reference.ceilings.items())
+    ]
     if as_json:
         limits = thresholds(reference, tests)
         shapes = len(reference.shapes)
         print_json(
-            {**_document(info), "thresholds_log10": limits, "shapes": shapes, "streams": known}
+            {
+                **_document(info),
+                "thresholds_log10": limits,
+                "shapes": shapes,
+                "streams": known,
+                "ceilings": ceilings,
+            }
         )
     else:
         _print(info, False)
@@ -187,13 +231,21 @@ def show(
             ("threshold", "evidence"),
             [(name, f"10^{limit:.2f}") for name, limit in thresholds(reference, tests).items()],
         )
+        if ceilings:
+            print_table(
+                ("category", "ceiling", "needed for clear"),
+                [tuple(each.values()) for each in ceilings],
+            )
+            return 0
         print_table(
             ("stream", "opportunities", "taken", "observed/expected", "", "rate", "alarms above",
-             *(f"detectable in {horizon}" for horizon in HORIZONS), "needed for clear"),
+             *(f"detectable in {horizon}" for horizon in HORIZONS), "needed for clear",
+             "in trajectories", "least reference", "in trajectories"),
             [
                 (each["stream"], each["opportunities"], each["taken"], each["ratio"],
                  "outside" if each["miscalibrated"] else "", each["rate"], each["upper"],
-                 *each["detectable"], each["needed"])
+                 *each["detectable"], each["needed"], each["needed_trajectories"], each["least"],
+                 each["least_trajectories"])
                 for each in known
             ],
         )  # fmt: skip
@@ -231,7 +283,6 @@ def compare(
     first: str, second: str, config_path: Path | None, data: Path | None, as_json: bool
 ) -> int:
     """Two baselines side by side: rates per opportunity and what each would alarm above."""
-    from detectors.report import lines
     from telltale import references
     from telltale.client import opened
     from telltale.config import load
@@ -240,19 +291,16 @@ def compare(
     tests = references.tests(settings.detection)
     with opened(settings) as store:
         left, right = (
-            {
-                each.stream: each
-                for each in lines(references.load(store, settings, name, "*"), tests)
-            }
-            for name in (first, second)
+            _sides(references.load(store, settings, name, "*"), tests) for name in (first, second)
         )
+    nothing = dict.fromkeys(SIDE)
     rows = [
         {
             "stream": stream,
             **{
-                f"{name} {key}": getattr(side[stream], key) if stream in side else None
+                f"{name} {key}": value
                 for name, side in ((first, left), (second, right))
-                for key in ("opportunities", "rate", "upper")
+                for key, value in side.get(stream, nothing).items()
             },
         }
         for stream in sorted(set(left) | set(right))
@@ -262,6 +310,18 @@ def compare(
     else:
         print_table(tuple(rows[0]) if rows else (), [tuple(row.values()) for row in rows])
     return 0
+
+
+def _sides(reference: "Reference", tests: "Settings") -> dict[str, dict[str, object]]:
+    """By stream; a ceiling has neither opportunities nor a rate of its own."""
+    from detectors.report import lines
+
+    return {
+        **{each.stream: {key: getattr(each, key) for key in SIDE}
+           for each in lines(reference, tests)},
+        **{category: dict(zip(SIDE, (None, None, ceiling), strict=True))
+           for category, ceiling in reference.ceilings.items()},
+    }  # fmt: skip
 
 
 @command.command("sign")

@@ -72,10 +72,10 @@ def command(
     from telltale import references
     from telltale.client import opened
     from telltale.config import load
-    from telltale.judging import judge, line
+    from telltale.judging import judge, place, told
     from telltale.pipeline import subject_of
     from telltale.stages import rule_pack
-    from telltale.verdict_reports import junit, sarif
+    from telltale.verdict_reports import NOTHING, junit, sarif
 
     settings = load(config_path, data)
     with opened(settings) as store, progress("trajectories") as bar:
@@ -99,6 +99,9 @@ def command(
     alarms = [v for v in outcome.verdicts if v.state == "alarm"]
     open_ones = [v for v in outcome.verdicts if v.category in must and v.state != "clear"]
     code = 1 if alarms else 2 if open_ones or not outcome.verdicts else 0
+    undecided = sorted(
+        {v.category for v in outcome.verdicts if v.state != "clear" and v.category not in must}
+    )
     if as_json:
         print_json(
             {
@@ -106,11 +109,16 @@ def command(
                 "trajectories": outcome.trajectories,
                 "alpha": alpha,
                 "required": sorted(must),
-                "verdicts": [line(verdict) for verdict in outcome.verdicts],
+                "not_decided": undecided,
+                "verdicts": [told(verdict, outcome) for verdict in outcome.verdicts],
             }
         )
         return code
-    shown = [v for v in outcome.verdicts if v in alarms or v in open_ones or v.opportunities]
+    shown = [
+        v
+        for v in outcome.verdicts
+        if v in alarms or v in open_ones or v.opportunities or outcome.unjudged[place(v)]
+    ]
     print_table(
         ("subject", "category", "reference", "state", "k/n", "expected", "evidence", "needed",
          "why"),
@@ -123,4 +131,8 @@ def command(
     )  # fmt: skip
     words = {0: "may be released", 1: "must not be released", 2: "cannot be told yet"}
     click.echo(words[code])
+    if undecided:
+        click.echo(f"not decided, and not required: {', '.join(undecided)}")
+    if not outcome.verdicts:
+        click.echo(NOTHING, err=True)
     return code

@@ -35,7 +35,7 @@ def command(
     from telltale import references
     from telltale.client import opened
     from telltale.config import load
-    from telltale.judging import Judged, exit_code, judge, line
+    from telltale.judging import Judged, exit_code, judge, place, told
     from telltale.pipeline import subject_of
     from telltale.stages import rule_pack
 
@@ -65,13 +65,19 @@ def command(
         )
     if as_json:
         for verdict in outcome.verdicts:
-            print_json(line(verdict))
+            print_json(told(verdict, outcome))
     else:
-        seen = [v for v in outcome.verdicts if v.opportunities or v.state == "alarm"]
+        # what no test could use is shown too: hidden, it would read as nothing done
+        seen = [
+            v
+            for v in outcome.verdicts
+            if v.opportunities or v.state == "alarm" or outcome.unjudged[place(v)]
+        ]
         print_table(
             (
-                "subject", "category", "reference", "state", "k/n", "expected", "evidence",
-                "rate", "first k/n", "alarm at", "calibrated at", "onset", "needed", "why",
+                "subject", "category", "reference", "state", "k/n", "unjudged", "expected",
+                "evidence", "rate", "first k/n", "alarm at", "calibrated at", "onset", "needed",
+                "why",
             ),
             [
                 (
@@ -80,13 +86,14 @@ def command(
                     v.reference,
                     v.state,
                     f"{v.taken}/{v.opportunities}",
+                    outcome.unjudged[place(v)],
                     v.expected,
                     f"10^{v.evidence_log10:.1f}",
                     f"{v.rate_lower:.3g}-{v.rate_upper:.3g}",
                     f"{v.first_taken}/{v.first_opportunities}" if v.first_opportunities else None,
                     v.alarm_at,
                     v.calibrated_at,
-                    v.onset,
+                    _since(v.onset, outcome.onsets.get(place(v))),
                     v.needed,
                     " ".join(part for part in (v.attribution, v.reason) if part),
                 )
@@ -98,6 +105,13 @@ def command(
     if not outcome.trajectories:
         click.echo("no complete trajectory meets the condition", err=True)
     return exit_code(outcome.verdicts)
+
+
+def _since(onset: int | None, interval: tuple[int, int] | None) -> str | None:
+    """`12 (9-15)`: the first changed trajectory and its 95 % interval."""
+    if onset is None or interval is None:
+        return None
+    return f"{onset} ({interval[0]}-{interval[1]})"
 
 
 def _together(verdicts: Sequence[Verdict]) -> None:

@@ -124,7 +124,7 @@ def test_a_reference_never_judges_its_own_data(
     trajectories = make(50, 0.2)
     reference = freeze(trajectories)
     mixed = labelled([*make(5, 0.2, 1, name="s"), *trajectories[:3]])
-    with pytest.raises(BaselineError, match="fitted on 3 of the trajectories"):
+    with pytest.raises(BaselineError, match="fitted on some of the trajectories .*, t0 among"):
         DetectorBench([reference], strict=True).observe(mixed, 1)
     judgement = DetectorBench([reference]).observe(mixed, 1)
     assert {row.trajectory_id for row in judgement.evidence} == {f"s{i}" for i in range(5)}

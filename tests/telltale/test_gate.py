@@ -137,3 +137,37 @@ def test_a_wrong_question_has_its_code(
     fitted: Fitted, where: str, more: tuple[str, ...], code: int
 ) -> None:
     assert gate(fitted("wrong"), where, *more) == code
+
+
+def test_a_gate_that_judged_nothing_is_an_error_in_its_reports(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty report reads as a good one."""
+    xml, log = tmp_path / "gate.xml", tmp_path / "gate.sarif"
+    capsys.readouterr()
+    code = gate(release, "environment = 'nowhere'", "--junit", str(xml), "--sarif", str(log))
+    assert code == 2
+    assert "no complete trajectory" in capsys.readouterr().err
+    suite = ElementTree.parse(xml).getroot()
+    told = {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")}
+    assert told == {"tests": "1", "failures": "0", "errors": "1", "skipped": "0"}
+    assert len(suite.findall("testcase/error")) == 1
+    (run,) = json.loads(log.read_text())["runs"]
+    (invocation,) = run["invocations"]
+    assert invocation["executionSuccessful"] is False
+    assert invocation["toolExecutionNotifications"][0]["level"] == "error"
+
+
+def test_what_is_not_required_is_named_as_not_decided(
+    release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = (release, "environment = 'same'", "--require", "UA01")
+    capsys.readouterr()
+    gate(*asked, "--json")
+    document = json.loads(capsys.readouterr().out)
+    states = {v["category"]: v["state"] for v in document["verdicts"]}
+    open_ones = sorted(c for c, state in states.items() if state != "clear" and c != "UA01")
+    assert document["not_decided"] == open_ones
+    assert open_ones
+    gate(*asked)
+    assert f"not required: {', '.join(open_ones)}" in capsys.readouterr().out
