@@ -100,5 +100,9 @@ def _collect_tools(value: Value, found: dict[str, Tool], depth: int) -> None:
         "output_tools",
         "tools",
     ):
-        if key in value:
-            _collect_tools(value[key], found, depth + 1)
+        inner = value.get(key)
+        if isinstance(inner, dict) and "annotations" in value:
+            # some put what MCP says beside the function, not into it
+            inner = {"annotations": value["annotations"], **inner}
+        if inner is not None:
+            _collect_tools(inner, found, depth + 1)

@@ -21,3 +21,15 @@ def test_annotations_are_kept_in_front_of_the_description() -> None:
     assert hints(zap.description) == {"destructiveHint": True, "readOnlyHint": False}
     assert look.description == "Looks."
     assert hints(bare.description) == {"openWorldHint": True}
+
+
+def test_annotations_beside_the_function_are_its_own() -> None:
+    beside: Value = [
+        {
+            "type": "function",
+            "annotations": {"destructiveHint": True},
+            "function": {"name": "zap", "description": "Zaps."},
+        }
+    ]
+    (zap,) = offered(beside)
+    assert hints(zap.description) == {"destructiveHint": True}
