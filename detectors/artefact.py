@@ -11,6 +11,7 @@ digest.
 """
 
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,8 @@ def save(parent: Path, manifest: Document, document: Document, tensors: Tensors)
     """Write a baseline into the folder of `parent` named after its digest, and read it back.
 
     `manifest`: without `schema` and `files`, which are added. Files are written beside their final
-    place and renamed, the manifest last, so a folder with a manifest is whole.
+    place and renamed, the manifest last, so a folder with a manifest is whole; one that could not
+    be written whole is removed. Raises `OSError`.
     """
     arrays = {name: np.ascontiguousarray(array) for name, array in sorted(tensors.items())}
     contents = {DOCUMENT: canonical(document), WEIGHTS: save_tensors(arrays)}
@@ -99,10 +101,15 @@ def save(parent: Path, manifest: Document, document: Document, tensors: Tensors)
     head = canonical({**manifest, "schema": SCHEMA, "files": files})
     folder = parent / hashlib.sha256(head).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (*contents.items(), (MANIFEST, head)):
-        beside = folder / f".{name}.new"
-        beside.write_bytes(content)
-        beside.replace(folder / name)
+    try:
+        for name, content in (*contents.items(), (MANIFEST, head)):
+            beside = folder / f".{name}.new"
+            beside.write_bytes(content)
+            beside.replace(folder / name)
+    except OSError:
+        if not (folder / MANIFEST).exists():  # nobody can use what is there
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     return load(folder)
 
 

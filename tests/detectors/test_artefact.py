@@ -148,3 +148,20 @@ def test_a_garbled_signature_is_refused(folder: Path) -> None:
 def test_numbers_json_cannot_say_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BaselineError):
         artefact.save(tmp_path, MANIFEST, {"x": object()}, {"a": np.zeros(1)})
+
+
+def test_a_baseline_that_could_not_be_written_whole_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full when the last file is written."""
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if artefact.MANIFEST in path.name:
+            raise OSError(28, "No space left on device", str(path))
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        artefact.save(tmp_path, MANIFEST, {"rung": "rate"}, {"bias": np.zeros(3)})
+    assert list(tmp_path.iterdir()) == []
