@@ -23,6 +23,7 @@ import numpy.typing as npt
 from contracts.errors import BaselineError
 from detectors.increments import sieve, steps_of, ticks_of
 from detectors.mixture import Mixture, mixture_of, over_bets, over_cells
+from detectors.recursion import advance
 from detectors.sequential import (
     CATEGORIES,
     Flags,
@@ -30,7 +31,6 @@ from detectors.sequential import (
     Integers,
     Opportunities,
     Settings,
-    shiryaev_roberts,
 )
 from detectors.threshold import guaranteed
 from detectors.upper_hazard import (
@@ -297,7 +297,10 @@ def _walk(
     if not len(whose):
         return np.tile(before / math.log(10), (n, 1)), np.zeros(ticks.shape, np.bool_)
     seen = state.seen.reshape(-1).copy()
-    values = _advance(state, numbers[whose], places, increments, now, gate)
+    values = advance(
+        (state.log_m, state.log_e, state.cusum), state.start, state.seen,
+        numbers[whose], places, increments, now, gate,
+    )  # fmt: skip
     after = over_bets(values, mixture.bets[places % cells])
     # per trajectory and cell, the row of the last increment so far; -1: none in this batch
     rows = np.full((n, len(seen)), -1, np.int64)
@@ -322,43 +325,6 @@ def _walk(
             state.counts[ALARMS, k] += 1
             alarmed[i, k] = True
     return evidence / math.log(10), alarmed
-
-
-def _advance(
-    state: DetectorState,
-    numbers: Integers,
-    places: Integers,
-    increments: Floats,
-    now: Integers,
-    gate: bool,
-) -> Floats:
-    """Take the increments into `state`'s arrays, in order; log M, or log E for a gate, after each.
-
-    `numbers`: of the trajectories; `places`: flat cells; `now`: the categories' clocks.
-    """
-    bets = increments.shape[1]
-    log_m, log_e = state.log_m.reshape(-1, bets), state.log_e.reshape(-1, bets)
-    cusum, start = state.cusum.reshape(-1, bets), state.start.reshape(-1, bets)
-    seen, out = state.seen.reshape(-1), np.empty_like(increments)
-    by_place = np.argsort(places, kind="stable")
-    sorted_places = places[by_place]
-    begins = np.flatnonzero(np.concatenate(([True], sorted_places[1:] != sorted_places[:-1])))
-    lengths = np.diff(begins, append=len(places))
-    turn = np.arange(len(places)) - np.repeat(begins, lengths)
-    order = by_place[np.argsort(turn, kind="stable")]
-    ends = np.cumsum(np.bincount(turn))
-    for low, high in zip((0, *ends[:-1].tolist()), ends.tolist(), strict=True):
-        rows = order[low:high]
-        here, step = places[rows], increments[rows]
-        starts = (now[rows] - seen[here]).astype(np.float64)[:, None]
-        risen = shiryaev_roberts(log_m[here], step, starts)
-        total, rise = log_e[here] + step, cusum[here]
-        log_m[here], log_e[here], seen[here] = risen, total, now[rows]
-        anew = (rise <= 0) & (starts > 0)  # a part goes on where its trajectory was
-        start[here] = np.where(anew, numbers[rows, None], start[here])
-        cusum[here] = np.where(anew, 0.0, rise) + step
-        out[rows] = total if gate else risen
-    return out
 
 
 def statistic(state: DetectorState, calibration: Calibration, settings: Settings) -> Floats:
