@@ -71,7 +71,7 @@ def telltale(sample: Sample, known: list[Reference], tau: float, rng: np.random.
 
     @lru_cache(maxsize=2)
     def made(index: int, column: int, scenario: str) -> Pool:
-        traces = _column(sample.traces[scenario], column)
+        traces = of_column(sample.traces[scenario], column)
         batch = opportunities(traces, known[index].learned.hazards(traces))
         return pool(calibrations[index], batch, WATCHED[column], settings)
 
@@ -137,14 +137,15 @@ def _fixed(
     def row(column: int, scenario: str, onset: int, steps: int, streams: int) -> Singles:
         made = [
             pool(known, opportunities(traces, hazard(traces)), WATCHED[column], settings)
-            for traces in (_column(sample.traces[name], column) for name in ("none", scenario))
+            for traces in (of_column(sample.traces[name], column) for name in ("none", scenario))
         ]
         return paths(made[0], made[1], onset, steps, streams, rng)
 
     return row
 
 
-def _column(traces: Traces, column: int) -> Traces:
+def of_column(traces: Traces, column: int) -> Traces:
+    """Only the opportunities of one column of `WATCHED`."""
     mine = traces.column == column
     return Traces(
         traces.trajectories,
@@ -203,16 +204,18 @@ def oracle(sample: Sample, rng: np.random.Generator) -> Row:
     def row(column: int, scenario: str, onset: int, steps: int, streams: int) -> Singles:
         target = SCENARIOS[scenario].change(usual())
         made = [
-            _ratios(_column(sample.traces[name], column), target) for name in ("none", scenario)
+            likelihood_ratios(of_column(sample.traces[name], column), usual(), target)
+            for name in ("none", scenario)
         ]
         return paths(made[0], made[1], onset, steps, streams, rng)
 
     return row
 
 
-def _ratios(traces: Traces, world: World) -> Pool:
-    old = np.clip(_hazards(traces, usual()), 1e-9, 1 - 1e-9)
-    new = np.maximum(old, np.clip(_hazards(traces, world), 1e-9, 1 - 1e-9))
+def likelihood_ratios(traces: Traces, before: World, after: World) -> Pool:
+    """Likelihood ratios of trajectories under the world after, where riskier, and before."""
+    old = np.clip(_hazards(traces, before), 1e-9, 1 - 1e-9)
+    new = np.maximum(old, np.clip(_hazards(traces, after), 1e-9, 1 - 1e-9))
     step = np.where(traces.taken, np.log(new / old), np.log((1 - new) / (1 - old)))
     total = np.asarray(np.bincount(traces.trajectory, step, traces.trajectories), np.float64)
     one = np.ones((1, 1), np.float32)
