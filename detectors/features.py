@@ -26,7 +26,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from contracts.labels import CATEGORIES, CATEGORY_IDS, Labels, Opportunity
+from contracts.labels import CATEGORY_IDS, Labels, Opportunity
 from contracts.span import Value
 from contracts.trajectory import Call, Trajectory
 from detectors.parsing.names import tool_act
@@ -226,8 +226,7 @@ def encode(trajectory: Trajectory, labels: Labels) -> Encoded:
     done: set[int] = set()
     unseen = 0
     for number, call in enumerate(trajectory.calls):
-        seen = call.arguments_state not in ("absent", "invalid")
-        unseen += not seen
+        unseen += call.arguments_state in ("absent", "invalid")
         known: list[int] = []
         obeyed = call.outcome in ("ok", "unknown") and orders.obeyed(call)
         if ORDERS not in done:
@@ -238,9 +237,8 @@ def encode(trajectory: Trajectory, labels: Labels) -> Encoded:
             first = each.position != "any"
             stream = _INDEX[each.category]
             acted = each.taken and (each.step, each.category) not in stopped
-            visible = each.visible and (seen or CATEGORIES[stream].order_only)
             if stream not in done:
-                rows.append((stream, number, acted, history.failed, first, visible))
+                rows.append((stream, number, acted, history.failed, first, each.visible))
                 known = known or history.slots(call)
                 before = _outer(known) if first else known
                 features.append(

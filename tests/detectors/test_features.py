@@ -10,6 +10,7 @@ from contracts.labels import CATEGORY_IDS, Action, Labels, Opportunity
 from contracts.testing import call
 from contracts.trajectory import Call, Trajectory
 from detectors.features import ORDERS, SLOTS, STREAM_CATEGORY, bucket, encode
+from detectors.rules.pack import RulePack
 
 
 def trajectory(*calls: Call, **changes: str) -> Trajectory:
@@ -115,12 +116,13 @@ def test_hidden_arguments_and_digests_are_blind_not_safe() -> None:
     assert encoded.visible[encoded.stream == ORDERS].tolist() == [True, False]
 
 
-def test_without_arguments_only_categories_of_order_are_visible() -> None:
-    labels = Labels((), (opportunity(0, "UA01"), opportunity(0, "UA14"), opportunity(1, "UA01")))
+def test_what_the_labeller_saw_decides_what_is_visible() -> None:
     calls = (call("drop_it", None), call("drop_it", {"id": "7"}, step=1))
-    encoded = encode(trajectory(*calls), labels)
+    encoded = encode(trajectory(*calls), RulePack.load().label(calls))
     assert encoded.visible[encoded.stream == 0].tolist() == [False, True]
-    assert encoded.visible[encoded.stream == CATEGORY_IDS.index("UA14")].tolist() == [True]
+    orders = encoded.stream == CATEGORY_IDS.index("UA15")
+    assert encoded.visible[orders].tolist()[:1] == [True]
+    assert encoded.blind == 0.5
 
 
 def test_a_trajectory_without_calls_is_empty_arrays() -> None:
