@@ -154,6 +154,20 @@ def test_the_judge_can_say_clear_and_alarm_here(judge: Run) -> None:
     assert judge("worse")["UA01"]["state"] == "alarm"
 
 
+def test_a_gate_lets_a_release_go_and_names_what_it_did_not_decide(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = ["gate", "--reference", "usual", "--require", "UA01", "--data", str(data)]
+    capsys.readouterr()
+    assert invoke([*gate, "--where", "environment = 'same'"]) == 0
+    out = capsys.readouterr().out
+    assert "may be released" in out
+    (open_ones,) = [line for line in out.splitlines() if line.startswith("not decided")]
+    assert "UA02" in open_ones
+    assert "UA01" not in open_ones
+    assert invoke([*gate, "--where", "environment = 'worse'"]) == 1
+
+
 @pytest.mark.parametrize("name", ["tools", "careful-tools"])
 def test_tools_that_the_reference_never_had_are_neither_clear_nor_an_alarm(
     name: str, judge: Run
