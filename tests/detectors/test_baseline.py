@@ -226,8 +226,8 @@ def test_the_folds_hazards_are_calibrated_on_held_out_data(make: Make, freeze: F
 
 
 def _role(number: int, count: int, taken: int) -> list[Opportunities]:
-    flags = [True] * taken + [False] * (count - taken)
-    return [Opportunities.of([0], [0.01], [flag], cell=[number]) for flag in flags]
+    yes, no = (Opportunities.of([0], [0.01], [flag], cell=[number]) for flag in (True, False))
+    return [yes] * taken + [no] * (count - taken)
 
 
 def test_how_far_a_role_is_trusted_depends_on_what_the_roles_tell() -> None:

@@ -124,7 +124,7 @@ def test_a_reference_never_judges_its_own_data(
     trajectories = make(50, 0.2)
     reference = freeze(trajectories)
     mixed = labelled([*make(5, 0.2, 1, name="s"), *trajectories[:3]])
-    with pytest.raises(BaselineError, match="fitted on some of the trajectories .*, t0 among"):
+    with pytest.raises(BaselineError, match=r"fitted on some of the trajectories .*, t0 among"):
         DetectorBench([reference], strict=True).observe(mixed, 1)
     judgement = DetectorBench([reference]).observe(mixed, 1)
     assert {row.trajectory_id for row in judgement.evidence} == {f"s{i}" for i in range(5)}
@@ -183,17 +183,22 @@ def test_the_state_of_a_subject_and_reference_fits_64_kb(
     assert max(map(len, states.values())) < 64 * 1024
 
 
+@pytest.fixture
+def small(make: Make, freeze: Freeze) -> Reference:
+    """Fitted once for all examples of a property."""
+    return freeze(make(60, 0.2))
+
+
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(cuts=st.lists(st.integers(0, 40), max_size=6))
 def test_any_cut_of_a_stream_gives_the_same_evidence(
-    cuts: list[int], make: Make, freeze: Freeze, labelled: LabelAll
+    cuts: list[int], make: Make, small: Reference, labelled: LabelAll
 ) -> None:
-    reference = freeze(make(60, 0.2))
     stream = labelled(make(40, 0.5, 1, name="s"))
-    whole = DetectorBench([reference]).observe(stream, 1)
-    bench = DetectorBench([reference])
+    whole = DetectorBench([small]).observe(stream, 1)
+    bench = DetectorBench([small])
     edges = [0, *sorted(cuts), len(stream)]
     pieces = [bench.observe(stream[a:b], 1) for a, b in pairwise(edges)]
     same(rows([whole]), rows(pieces))
