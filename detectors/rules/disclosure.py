@@ -95,9 +95,12 @@ def sensitive(text: str) -> Sensitive:
     return Sensitive(frozenset(values), frozenset(numbers))
 
 
-def _passages(text: str) -> set[tuple[str, ...]]:
+@lru_cache(maxsize=64)
+def _passages(text: str) -> frozenset[int]:
+    """Hashes of the runs of `_PASSAGE` words in `text`."""
     words = _WORD.findall(text)[:_MOST_WORDS]
-    return {tuple(words[at : at + _PASSAGE]) for at in range(len(words) - _PASSAGE + 1)}
+    runs = range(len(words) - _PASSAGE + 1)
+    return frozenset(hash(tuple(words[at : at + _PASSAGE])) for at in runs)
 
 
 def _content(facts: "Facts") -> str:
@@ -158,7 +161,6 @@ def disclosed(facts: "Facts") -> str:
         return ""
     content = _content(facts)
     bare = content.replace(" ", "").replace("-", "")
-    passages: set[tuple[str, ...]] | None = None
     for before in reversed(facts.history[-_LOOK_BACK:]):
         found = sensitive(before.result_text)
         if not found.values and not found.numbers:
@@ -167,8 +169,7 @@ def disclosed(facts: "Facts") -> str:
             return strangers[0]
         if any(number in bare for number in found.numbers):
             return strangers[0]
-        if passages is None:
-            passages = _passages(content)
+        passages = _passages(content)
         if passages and not passages.isdisjoint(_passages(before.result_text)):
             return strangers[0]
     return ""
