@@ -10,7 +10,11 @@ from detectors.rules.disclosure import sensitive
 from detectors.rules.pack import RulePack
 
 _PACK = RulePack.load()
-RECORD = {"name": "Ann Roe", "ssn": "219-09-9999", "iban": "DE89370400440532013000"}
+RECORD: dict[str, Value] = {
+    "name": "Ann Roe",
+    "ssn": "219-09-9999",
+    "iban": "DE89370400440532013000",
+}
 
 
 def _egress(
@@ -45,7 +49,7 @@ def test_whoever_the_user_named_is_no_stranger(to: str, request_: str) -> None:
 
 
 def test_a_contact_or_a_host_of_the_users_own_data_is_no_stranger() -> None:
-    own = {**RECORD, "clerk": "kim@office.example"}
+    own: dict[str, Value] = {**RECORD, "clerk": "kim@office.example"}
     assert not _egress("219-09-9999", "kim@office.example", result=own)
     assert not _egress("219-09-9999", "lee@office.example", result=own)
     assert _egress("219-09-9999", "lee@gmail.com", result={**own, "mail": "ann@gmail.com"})
