@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 
 
-def wait_until(what: str, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def wait_until(what: str, condition: Callable[[], bool], timeout_s: float = 180.0) -> None:
     """Return once `condition` holds; AssertionError naming `what` after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     wake = threading.Event()
@@ -29,14 +29,14 @@ def wait_until(what: str, condition: Callable[[], bool], timeout_s: float = 60.0
 
 def get_json(url: str) -> Any:
     """The JSON document at `url`."""
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=60) as response:
         return json.load(response)
 
 
 def answers(url: str) -> bool:
     """Whether `url` gives 200."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
+        with urllib.request.urlopen(url, timeout=5) as response:
             return bool(response.status == 200)
     except (OSError, urllib.error.URLError):
         return False

@@ -55,7 +55,7 @@ def _goes_on(app: App) -> Iterator[None]:
     yield
     base = app.server.url
     for path in ("/metrics", "/healthz", "/readyz"):
-        with urllib.request.urlopen(base + path, timeout=10) as response:
+        with urllib.request.urlopen(base + path, timeout=60) as response:
             assert response.status == 200, path
     assert app.failed == ""
     trace = os.urandom(16)
@@ -186,7 +186,7 @@ def test_times_at_the_ends_of_their_range(app: App, start: int, end: int) -> Non
     assert stored(app, trace) == 2
     assert len(calls(app, trace)) == 2
     name = f"{app.server.url}/api/v1/trajectories/t-{trace.hex()}"
-    with urllib.request.urlopen(name, timeout=10) as response:
+    with urllib.request.urlopen(name, timeout=60) as response:
         assert len(json.load(response)["trajectory"]["calls"]) == 2
 
 

@@ -54,7 +54,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         process.wait(20)
 
 
-def wait_for(true: Callable[[], bool], timeout_s: float = 30.0) -> None:
+def wait_for(true: Callable[[], bool], timeout_s: float = 120.0) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
         try:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 from hypothesis import given
@@ -309,9 +309,9 @@ def test_a_hundred_thousand_hostile_subjects(
     assert len(subjects) <= 102
     assert len(samples) <= 2_000
     assert (value(samples, "series_overflow_total") or 0) >= 99_900
-    started = perf_counter()
+    started = process_time()
     exposition.render()
-    assert perf_counter() - started < 1.0  # 50 ms on an idle core; this machine may be shared
+    assert process_time() - started < 1.0  # CPU; 50 ms on an idle core
     # The real student comes after the flood; its alarm is still its own series.
     exposition.record(Changes(verdicts=(verdict(),)))
     cell = {"subject": LABEL, "category": "UA01", "reference": "teacher", "state": "alarm"}

