@@ -7,7 +7,6 @@ Targets are kept as keyed digests (BLAKE2b-64) only, trajectory ids as digests, 
 neither names whom an agent wrote to nor lets a student be judged by its own trajectories unnoticed.
 """
 
-import hashlib
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,13 +23,13 @@ from contracts.baseline import BaselineInfo, ReferenceKind
 from contracts.errors import BaselineError
 from contracts.labels import CATEGORY_IDS
 from contracts.ports import Labeller
-from contracts.trajectory import Call, Trajectory
+from contracts.trajectory import Trajectory
 from detectors import allowance, artefact, shape
+from detectors.acted_on import FORMS, KEY_ID, Digests, KnownTargets, digests, key_id
 from detectors.features import ORDERS, STREAM_CATEGORY, STREAMS, TRACKS, Encoded, encode, role_of
 from detectors.hazard import RUNGS, TENSORS, Floats, Hazard
 from detectors.roles import widened
 from detectors.sequential import MOST_CONTEXTS, NO_CONTEXT, Opportunities, Settings
-from detectors.taint import targets
 from detectors.unforeseen import KEY as UNFORESEEN_ACTS
 from detectors.unforeseen import Tally
 from detectors.upper_hazard import Calibration, calibrate, ceiling
@@ -47,7 +46,6 @@ Progress = Callable[[str, float], None]
 _SHAPES: Final = "shapes"
 _SEED: Final = 0
 """Of the draws that are frozen: the same trajectories give the same artefact."""
-Digests = npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.int64]
 
 
@@ -167,7 +165,7 @@ class Reference:
         every = list(ids)
         if not every or not len(self.trajectory_ids):
             return []
-        known = np.isin(_digests(every, b""), self.trajectory_ids)
+        known = np.isin(digests(every, b""), self.trajectory_ids)
         return [identity for identity, hit in zip(every, known, strict=True) if hit]
 
     def refuse_own(self, ids: Iterable[str]) -> None:
@@ -178,15 +176,6 @@ class Reference:
                 f"{self.info.name} was fitted on some of the trajectories to be judged,"
                 f" {min(own)} among them; a reference cannot judge its own data"
             )
-
-    def new_targets(self, role: str, call: Call, target_key: bytes) -> list[tuple[str, str]]:
-        """The targets of a call that the reference never acted on in that role."""
-        found = list(targets(call))
-        if not found:
-            return []
-        keys = _digests([_target(role, kind, value) for kind, value in found], target_key)
-        known = np.isin(keys, self.known_targets)
-        return [target for target, hit in zip(found, known, strict=True) if not hit]
 
 
 def fit_baseline(
@@ -208,7 +197,7 @@ def fit_baseline(
     if kind == "declared":
         return _declare(name, where, settings)
     encoded: list[Encoded] = []
-    known: set[str] = set()
+    known = KnownTargets()
     tools: set[str] = set()
     subjects: set[str] = set()
     calls = 0
@@ -220,8 +209,7 @@ def fit_baseline(
         subjects.add(trajectory.subject().label())
         calls += len(trajectory.calls)
         tools.update(call.tool for call in trajectory.calls)
-        role = role_of(trajectory)
-        known.update(_target(role, *each) for call in trajectory.calls for each in targets(call))
+        known.add(role_of(trajectory), trajectory.calls)
         if len(encoded) % 200 == 0:
             progress(f"{len(encoded)} trajectories read", 0.0)
     if len(encoded) < FEWEST:
@@ -257,15 +245,16 @@ def fit_baseline(
         "reliability": _reliability(encoded, fitted.crossfitted),
         allowance.KEY: allowance.allowances(settings.tests, calibrations, crossed, rng),
         "arguments_coverage": 1.0 - float(np.mean([each.blind for each in encoded])),
-        "target_key": hashlib.sha256(b"telltale targets\n" + settings.target_key).hexdigest()[:16],
+        KEY_ID: key_id(settings.target_key),
+        FORMS: known.forms(),
         "ceilings": {},
         UNFORESEEN_ACTS: acts.to_json(),
     }
     tensors: dict[str, npt.NDArray[Any]] = {
         **fitted.hazard.tensors,
-        "trajectory_ids": np.unique(_digests(ids, b"")),
-        "targets": np.unique(_digests(sorted(known), settings.target_key)),
-        "tools": np.unique(_digests(sorted(tools), b"")),
+        "trajectory_ids": np.unique(digests(ids, b"")),
+        "targets": known.digests(settings.target_key),
+        "tools": np.unique(digests(sorted(tools), b"")),
         _SHAPES: shape.sample(encoded, roles, rng),
     }
     manifest = _manifest(name, kind, where, settings, ids, calls, sorted(subjects))
@@ -365,22 +354,9 @@ def _clusters(encoded: Sequence[Encoded], named: Mapping[str, str]) -> list[int]
     return [numbers[name] for name in names]
 
 
-def _target(role: str, kind: str, value: str) -> str:
-    return f"{role}\n{kind}\n{value}"
-
-
-def _digests(texts: Sequence[str], key: bytes) -> Digests:
-    """Keyed 64-bit digests, in the order given."""
-    joined = b"".join(
-        hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8, key=key[:64]).digest()
-        for text in texts
-    )
-    return np.frombuffer(joined, "<u8").astype(np.uint64)
-
-
 @lru_cache(maxsize=16_384)
 def _digest(text: str) -> int:
-    return int(_digests([text], b"")[0])
+    return int(digests([text], b"")[0])
 
 
 def _reliability(encoded: Sequence[Encoded], hazards: Sequence[Floats]) -> dict[str, list[Any]]:

@@ -96,11 +96,13 @@ def verdicts(cursor: duckdb.DuckDBPyConnection) -> Sequence[Verdict]:
 def evidence(
     cursor: duckdb.DuckDBPyConnection, subject: Subject, category: str, reference: str, most: int
 ) -> Sequence[Evidence]:
-    """The last `most` rows of one test, in order of `n`."""
+    """The last `most` rows of one test, in order of `n`; parts of one trajectory share it, and come
+    in the order they were judged in.
+    """
     rows = cursor.execute(
         f"SELECT {EVIDENCE.select()} FROM data.evidence WHERE environment = ? AND agent = ? "
         "AND agent_version = ? AND model = ? AND category = ? AND reference = ? "
-        "ORDER BY n DESC LIMIT ?",
+        "ORDER BY n DESC, batch DESC, rowid DESC LIMIT ?",
         [*subject, category, reference, most],
     ).fetchall()
     return list(reversed(EVIDENCE.read(rows)))
@@ -202,6 +204,22 @@ def first_seen(
         [list(trajectory_ids)],
     ).fetchall()
     return {str(value): int(at) for value, at in rows if value}
+
+
+def used(
+    cursor: duckdb.DuckDBPyConnection, equal: Mapping[str, str], column: str
+) -> Mapping[str, tuple[int, int]]:
+    """Values of a column of `calls` in all trajectories with `equal` (column to value), and when
+    each was first and last called; calls without a time do not count.
+    """
+    conditions = " AND ".join(["c.started_at > 'epoch'", *(f"t.{name} = ?" for name in equal)])
+    rows = cursor.execute(
+        f"SELECT c.{column}, epoch_ns(min(c.started_at)), epoch_ns(max(c.started_at)) "
+        "FROM data.calls c JOIN data.trajectories t USING (trajectory_id) "
+        f"WHERE {conditions} GROUP BY c.{column}",
+        list(equal.values()),
+    ).fetchall()
+    return {str(value): (int(first), int(last)) for value, first, last in rows if value}
 
 
 def dialects(

@@ -7,21 +7,23 @@ from math import log
 import numpy as np
 
 from contracts.baseline import BaselineInfo
-from contracts.errors import BaselineError
+from contracts.errors import BaselineError, ConfigError
 from contracts.labels import CATEGORY_IDS
 from contracts.ports import Labeller
+from contracts.trajectory import Subject
 from contracts.verdict import Alert, Evidence, Verdict
 from detectors.allowance import calibrated_threshold
 from detectors.baseline import Reference
 from detectors.contribution import INSTRUCTED, contributions
 from detectors.evidence import OF_ORDERS
+from detectors.novelty import Novelty, novelty
 from detectors.onset import onset_interval
 from detectors.sequential import Settings as TestSettings
 from detectors.threshold import guaranteed
 from storage import listings
 from storage.store import Store
-from telltale import references
-from telltale.api.ports import Change, Contribution, Explanation
+from telltale import keys, references
+from telltale.api.ports import Change, Contribution, Explanation, Targets
 from telltale.config import Settings
 
 CURVE = 2_000
@@ -32,6 +34,8 @@ ALPHA = 0.05
 """Error rate of the onset's interval."""
 WINDOW = 50
 """Trajectories on each side of the onset that are compared for what changed."""
+READ = 10
+"""Trajectories since the onset that are read for contributing calls."""
 
 
 def _onset_interval(curve: Sequence[Evidence], verdict: Verdict | None) -> tuple[int, int] | None:
@@ -47,6 +51,25 @@ def _onset_interval(curve: Sequence[Evidence], verdict: Verdict | None) -> tuple
         ALPHA,
     )
     return rows[first - 1].n, rows[last - 1].n
+
+
+def _to_read(alert: Alert, curve: Sequence[Evidence], onset: int | None) -> Sequence[str]:
+    """The trajectories since the onset with the largest excess of taken over expected, most first;
+    the alert's own where there was no test, or nothing is left of its evidence.
+    """
+    if alert.kind != "drift" or onset is None:
+        return alert.trajectory_ids
+    excess: dict[str, float] = {}
+    taken: set[str] = set()
+    for row in curve:
+        if row.n >= onset:  # a trajectory that was judged in parts has a row for each
+            excess[row.trajectory_id] = (
+                excess.get(row.trajectory_id, 0.0) + row.taken - row.expected
+            )
+            if row.taken:
+                taken.add(row.trajectory_id)
+    found = sorted(taken, key=lambda identity: (-excess[identity], identity))
+    return found[:READ] or alert.trajectory_ids
 
 
 class Explainer:
@@ -70,7 +93,9 @@ class Explainer:
             reference, readable = None, False
         calibrated = self._calibrated(alert, reference)
         curve = self._curve(alert)
-        onset = verdict.onset if verdict else None
+        onset = next((v.onset for v in (verdict, alert.verdict) if v and v.onset is not None), None)
+        read = _to_read(alert, curve, onset)
+        contributing = self._contributions(alert, reference, read) if readable else []
         return Explanation(
             alert=alert,
             verdict=verdict,
@@ -80,12 +105,17 @@ class Explainer:
             calibrated_threshold_log10=calibrated if alert.kind == "drift" else None,
             onset_ns=self._onset_ns(curve, onset),
             onset_interval=_onset_interval(curve, verdict),
-            contributions=self._contributions(alert, reference) if readable else [],
-            trajectories=self._store.fetch(
-                partial(listings.summaries_of, trajectory_ids=alert.trajectory_ids)
+            contributions=contributing[:STRONGEST],
+            targets=Targets(
+                *(
+                    sum(c.target == word for c in contributing)
+                    for word in ("new", "known", "unknown")
+                )
             ),
+            ceiling=reference.ceilings.get(alert.category) if reference else None,
+            trajectories=self._store.fetch(partial(listings.summaries_of, trajectory_ids=read)),
             lineage=self._store.lineage(alert.subject.model),
-            changes=self._changes(curve, onset),
+            changes=self._changes(alert.subject, curve, onset),
         )
 
     def _verdict(self, alert: Alert) -> Verdict | None:
@@ -138,9 +168,13 @@ class Explainer:
                 return found.ended_ns if found else None
         return None
 
-    def _contributions(self, alert: Alert, reference: Reference | None) -> list[Contribution]:
+    def _contributions(
+        self, alert: Alert, reference: Reference | None, read: Sequence[str]
+    ) -> list[Contribution]:
+        """All calls of those trajectories that speak for the alert, strongest first."""
         found: list[Contribution] = []
-        for trajectory_id in alert.trajectory_ids:
+        key = self._target_key(reference)
+        for trajectory_id in read:
             trajectory = self._store.fetch(
                 partial(listings.trajectory, trajectory_id=trajectory_id)
             )
@@ -148,8 +182,9 @@ class Explainer:
                 continue
             labels = self._labeller.label(trajectory.calls, trajectory.request)
             actions = {a.step: a for a in labels.actions if a.category == alert.category}
+            each: Sequence[tuple[int, float | None, float | None, bool]]
             if reference is None:
-                each = [(a.step, 0.0, 0.0, False) for a in actions.values()]
+                each = [(a.step, None, None, False) for a in actions.values()]
             else:
                 each = [
                     (c.step, c.hazard, c.log10_factor, c.instructed)
@@ -159,6 +194,9 @@ class Explainer:
                 ]
             for step, hazard, factor, instructed in each:
                 call, action = trajectory.calls[step], actions.get(step)
+                new = Novelty("unknown")
+                if reference is not None and key is not None:
+                    new = novelty(reference, trajectory, call, key)
                 found.append(
                     Contribution(
                         trajectory_id=trajectory_id,
@@ -170,10 +208,21 @@ class Explainer:
                         stage=action.stage if action else "unknown",
                         hazard=hazard,
                         log10_factor=factor,
+                        target=new.word,
+                        new_targets=new.targets,
                     )
                 )
-        found.sort(key=lambda each: -each.log10_factor)
-        return found[:STRONGEST]
+        found.sort(key=lambda each: -(each.log10_factor or 0.0))
+        return found
+
+    def _target_key(self, reference: Reference | None) -> bytes | None:
+        """The key of the digests of targets; None where it cannot be had or nothing needs it."""
+        if reference is None or reference.hazard is None:
+            return None
+        try:
+            return keys.secret(self._settings.data, keys.TARGETS)
+        except ConfigError:  # a folder that may only be read; the targets are then unknown
+            return None
 
     def _loaded(self, alert: Alert, info: BaselineInfo | None) -> Reference | None:
         if info is not None:
@@ -183,14 +232,21 @@ class Explainer:
             return references.declared(ceilings, self._settings.data, self._labeller)
         return None
 
-    def _changes(self, curve: Sequence[Evidence], onset: int | None) -> list[Change]:
-        """Tools, services and versions first seen in the trajectories around the onset."""
+    def _changes(
+        self, subject: Subject, curve: Sequence[Evidence], onset: int | None
+    ) -> list[Change]:
+        """Tools, services and versions that the subject used around the onset for the first or the
+        last time.
+        """
         if onset is None:
             return []
         before = [row.trajectory_id for row in curve if onset - WINDOW <= row.n < onset]
         after = [row.trajectory_id for row in curve if onset <= row.n < onset + WINDOW]
         if not before or not after:
             return []
+        summaries = self._store.fetch(partial(listings.summaries_of, trajectory_ids=after))
+        since_ns = min((each.started_ns for each in summaries), default=0)
+        equal: dict[str, str] = {name: getattr(subject, name) for name in self._settings.subject}
         changes: list[Change] = []
         for what, column in (
             ("tool", "tool"),
@@ -203,8 +259,11 @@ class Explainer:
                 self._store.fetch(partial(listings.first_seen, trajectory_ids=ids, column=column))
                 for ids in (before, after)
             )
+            used = self._store.fetch(partial(listings.used, equal=equal, column=column))
             for value in sorted(set(new) - set(old)):
-                changes.append(Change(new[value], what, "", value))
+                if value in used and used[value][0] >= since_ns:
+                    changes.append(Change(new[value], what, "", value))
             for value in sorted(set(old) - set(new)):
-                changes.append(Change(0, what, value, ""))
+                if value in used and used[value][1] < since_ns:
+                    changes.append(Change(0, what, value, ""))
         return changes

@@ -251,6 +251,14 @@ class ContributionModel(Model):
     stage: str
     hazard: Number
     log10_factor: Number
+    target: str
+    new_targets: list[str]
+
+
+class TargetsModel(Model):
+    new: int
+    known: int
+    unknown: int
 
 
 class LineageModel(Model):
@@ -279,6 +287,8 @@ class ExplanationModel(Model):
     onset_at: Time = Field(validation_alias="onset_ns")
     onset_interval: tuple[int, int] | None
     contributions: list[ContributionModel]
+    targets: TargetsModel
+    ceiling: Number
     trajectories: list[TrajectorySummaryModel]
     lineage: list[LineageModel]
     changes: list[ChangeModel]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pyarrow as pa
 
@@ -64,7 +64,9 @@ class SubjectSummary:
 @dataclass(frozen=True, slots=True)
 class Contribution:
     """A call that speaks for the alarm. `hazard`: the reference's upper probability of the action
-    there. `log10_factor`: log10 of what the call multiplied the evidence by.
+    there. `log10_factor`: log10 of what the call multiplied the evidence by. Both are None where no
+    test judged the call. `target`: whether what it acts on was acted on in the reference by that
+    role; `new_targets`: those that never were, as `kind value`.
     """
 
     trajectory_id: str
@@ -74,8 +76,21 @@ class Contribution:
     category: str
     variant: str
     stage: Stage
-    hazard: float
-    log10_factor: float
+    hazard: float | None
+    log10_factor: float | None
+    target: Literal["new", "known", "unknown"] = "unknown"
+    new_targets: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """How many contributing calls act on a target that the reference never had in that role, on
+    ones that it had, and of how many it cannot be told.
+    """
+
+    new: int = 0
+    known: int = 0
+    unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +113,8 @@ class Explanation:
     None for a declared ceiling. `curve`: evidence by trajectory number. `threshold_log10`: of the
     alarm; `calibrated_threshold_log10`: the simulated one, None where none was measured.
     `onset_ns`: when the first changed trajectory ended; `onset_interval`: earliest and latest
-    number of it, at 95 %. `contributions`: strongest first.
+    number of it, at 95 %. `contributions`: since the onset, strongest first; `targets`: of all
+    calls that contributed in `trajectories`. `ceiling`: the declared rate that was broken.
     """
 
     alert: Alert
@@ -110,6 +126,8 @@ class Explanation:
     onset_ns: int | None = None
     onset_interval: tuple[int, int] | None = None
     contributions: Sequence[Contribution] = ()
+    targets: Targets = field(default_factory=Targets)
+    ceiling: float | None = None
     trajectories: Sequence[TrajectorySummary] = ()
     lineage: Sequence[LineageEntry] = ()
     changes: Sequence[Change] = ()

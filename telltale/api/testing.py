@@ -23,6 +23,7 @@ from telltale.api.ports import (
     QueryResult,
     Readiness,
     SubjectSummary,
+    Targets,
     TrajectoryDetail,
     TrajectoryFilter,
 )
@@ -307,9 +308,12 @@ def sample_fleet(text: str = "") -> Fleet:
                 stage="succeeded",
                 hazard=0.08,
                 log10_factor=0.92 - step / 10,
+                target="unknown" if step else "new",
+                new_targets=() if step else (own("path /srv/invoices/2019"),),
             )
             for step, (category, variant) in labels.items()
         ],
+        targets=Targets(new=1, unknown=len(labels) - 1),
         trajectories=[summary(d) for d in details],
         lineage=[
             LineageEntry(student.model, "teacher", own("teacher-70b"), "ab" * 32, START_NS),

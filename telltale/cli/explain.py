@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from contracts.trajectory import Subject
 from telltale.cli.options import config_option, data_option, json_option
 from telltale.cli.output import print_json, print_table
 
@@ -43,8 +44,19 @@ def _between(interval: list[int] | None) -> str:
     return f" ({interval[0]} to {interval[1]}, 95 %)" if interval else ""
 
 
+MOST_LOG10 = 100
+"""Beyond it a number says no more than that there is no doubt."""
+IMPOSSIBLE = "impossible under a ceiling of 0"
+
+
+def _power(log10: float) -> str:
+    return f"10^{log10:.1f}" if log10 <= MOST_LOG10 else f"over 10^{MOST_LOG10}"
+
+
 def _evidence(verdict: dict[str, Any], explanation: dict[str, Any]) -> str:
-    told = f"10^{verdict['evidence_log10']:.1f}"
+    if explanation["ceiling"] == 0 and verdict["taken"]:
+        return IMPOSSIBLE
+    told = _power(verdict["evidence_log10"])
     threshold = explanation["threshold_log10"]
     return told if threshold is None else f"{told}, pages at 10^{threshold:.1f}"
 
@@ -55,7 +67,7 @@ def _first(verdict: dict[str, Any]) -> str:
     return (
         f"{verdict['first_taken']} of {verdict['first_opportunities']}, rate"
         f" {verdict['first_lower']:.3g} to {verdict['first_upper']:.3g} (95 %), e-value"
-        f" 10^{verdict['first_log10']:.1f}"
+        f" {_power(verdict['first_log10'])}"
     )
 
 
@@ -80,6 +92,31 @@ def drift(verdict: dict[str, Any]) -> str:
     )
 
 
+def _factor(contribution: dict[str, Any]) -> str:
+    """What a call multiplied the evidence by."""
+    if contribution["log10_factor"] is None:
+        return "not tested"
+    if contribution["hazard"] == 0:
+        return IMPOSSIBLE
+    return f"x {_power(contribution['log10_factor'])}"
+
+
+def _target(contribution: dict[str, Any]) -> str:
+    """Whether the call's target was acted on in the reference."""
+    if contribution["target"] != "new":
+        return str(contribution["target"])
+    return f"new target: {', '.join(contribution['new_targets'])}"
+
+
+def targets(counts: dict[str, int]) -> str:
+    """How many contributing calls act on new targets, as one line."""
+    unknown = f"; of {counts['unknown']} it cannot be told" if counts["unknown"] else ""
+    return (
+        f"{counts['new']} of {sum(counts.values())} contributing calls act on targets that the"
+        f" reference never had in that role{unknown}"
+    )
+
+
 def show(explanation: dict[str, Any]) -> None:
     """The explanation as text on standard output."""
     alert, verdict = explanation["alert"], explanation["verdict"]
@@ -88,7 +125,7 @@ def show(explanation: dict[str, Any]) -> None:
     rows: list[tuple[str, object]] = [
         ("alert", alert["alert_id"]),
         ("raised", alert["raised_at"]),
-        ("subject", "/".join(alert["subject"].values())),
+        ("subject", Subject(**alert["subject"]).label()),
         ("category", alert["category"]),
         ("reference", alert["reference"]),
     ]
@@ -105,7 +142,7 @@ def show(explanation: dict[str, Any]) -> None:
             ("onset at", explanation["onset_at"]),
             ("attribution", verdict["attribution"] or "cannot be told"),
             ("first actions", _first(verdict)),
-            ("e-value", f"10^{verdict['e_value_log10']:.1f} since the first trajectory"),
+            ("e-value", f"{_power(verdict['e_value_log10'])} since the first trajectory"),
             ("calibrated threshold", _calibrated(verdict, explanation)),
             ("drift of shape", drift(verdict)),
         ]
@@ -114,14 +151,16 @@ def show(explanation: dict[str, Any]) -> None:
     print_table(("", ""), rows)
     if explanation["contributions"]:
         print_table(
-            ("trajectory", "step", "tool", "what", "stage", "reference's hazard", "evidence x10^"),
+            ("trajectory", "step", "tool", "what", "stage", "target", "reference's hazard",
+             "evidence"),
             [
-                (c["trajectory_id"], c["step"], c["tool"], c["variant"], c["stage"], c["hazard"],
-                 c["log10_factor"])
+                (c["trajectory_id"], c["step"], c["tool"], c["variant"], c["stage"], _target(c),
+                 c["hazard"], _factor(c))
                 for c in explanation["contributions"]
             ],
             title="\nStrongest calls",
         )  # fmt: skip
+        click.echo(targets(explanation["targets"]))
     if explanation["trajectories"]:
         print_table(
             ("trajectory", "started", "calls", "errors", "denied", "categories"),

@@ -38,6 +38,7 @@ class Pages:
             head=words.head,
             moment=words.moment,
             duration=words.duration,
+            factor=words.factor,
             number=words.number,
             percent=words.percent,
         )

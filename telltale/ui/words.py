@@ -14,6 +14,9 @@ from telltale.api.models import jsonable
 ARGUMENTS_LENGTH = 4_000
 """Characters of arguments or a result on a page; the API has all of it."""
 
+MOST_LOG10 = 6
+"""Of a factor that is written out; a larger one says no more to a reader."""
+
 _CATEGORIES = {category.id: category for category in CATEGORIES}
 _KEPT = {"\n", "\t"}
 
@@ -55,7 +58,9 @@ def moment(time_ns: int | None, seconds: bool = True) -> str:
 
 
 def duration(duration_ns: int) -> str:
-    """`350 ms`, `12.0 s`, `4 min`, `3 h`, `2 d`."""
+    """`350 ms`, `12.0 s`, `4 min`, `3 h`, `2 d`; a negative one is no time that anything took."""
+    if duration_ns < 0:
+        return "clocks disagree"
     seconds = duration_ns / 1e9
     if seconds < 1:
         return f"{seconds * 1e3:.0f} ms"
@@ -72,6 +77,13 @@ def number(value: float | None, digits: int = 1) -> str:
     if value is None or not math.isfinite(value):
         return "unknown"
     return f"{value:,.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:,.0f}"
+
+
+def factor(log10: float | None) -> str:
+    """What evidence is multiplied by, of its log10: `12.5`, `over 10^6`; `unknown` for None."""
+    if log10 is None or not math.isfinite(log10):
+        return "unknown"
+    return number(10**log10) if log10 <= MOST_LOG10 else f"over 10^{MOST_LOG10}"
 
 
 def percent(value: float | None) -> str:

@@ -163,15 +163,6 @@ def test_neither_targets_nor_ids_stand_in_the_files(make: Make, freeze: Freeze) 
     assert b"secret-customer-" not in stored
 
 
-def test_targets_are_known_by_role_and_key(make: Make, freeze: Freeze) -> None:
-    trajectories = make(20, 0.2)
-    reference = freeze(trajectories)
-    call = trajectories[0].calls[1]
-    assert reference.new_targets("svc/agent", call, b"k") == []
-    assert reference.new_targets("svc/other", call, b"k") == [("path", "/srv/0")]
-    assert reference.new_targets("svc/agent", call, b"another") == [("path", "/srv/0")]
-
-
 def test_a_reference_knows_what_it_was_fitted_on(make: Make, freeze: Freeze) -> None:
     reference = freeze(make(20, 0.2))
     assert reference.fitted_on(["t3", "s3", "t19", "t20"]) == ["t3", "t19"]
