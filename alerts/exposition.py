@@ -76,7 +76,13 @@ class Exposition:
         for kind in KINDS:
             for severity in SEVERITIES:
                 series.add("alerts_total", (kind, severity), 0)
-        for name in ("gaps_total", "span_conflicts_total", "series_overflow_total"):
+        for name in (
+            "gaps_total",
+            "span_conflicts_total",
+            "series_overflow_total",
+            "payloads_turned_away_total",
+            "redaction_errors_total",
+        ):
             series.add(name, (), 0)
         series.set("alerts_outbox_size", 0)
 
@@ -150,6 +156,15 @@ class Exposition:
         """Spans that were not stored. `reason`: of `DROP_REASONS`, others count as `other`."""
         label = reason if reason in DROP_REASONS else OTHER
         self._series.add("spans_dropped_total", (label,), spans)
+
+    def lost(self, turned_away: int, redaction_errors: int) -> None:
+        """Payloads turned away and texts lost to redaction, both since the start of the process."""
+        for name, total in (
+            ("payloads_turned_away_total", turned_away),
+            ("redaction_errors_total", redaction_errors),
+        ):
+            with self._series.lock:
+                self._series.add(name, (), max(0.0, total - (self._series.get(name) or 0.0)))
 
     def failed(self, stage: str) -> None:
         """A stage raised. `stage`: of `STAGES`, others count as `other`."""

@@ -31,6 +31,18 @@ DEFINITIONS: tuple[Definition, ...] = (
         "Records and spans that could not be read and were set aside.",
     ),
     Definition(
+        "payloads_turned_away_total",
+        "counter",
+        (),
+        "OTLP payloads not taken because the inbox was full; their senders keep them.",
+    ),
+    Definition(
+        "redaction_errors_total",
+        "counter",
+        (),
+        "Spans, log records and dead letters that lost every text because redaction failed.",
+    ),
+    Definition(
         "span_conflicts_total",
         "counter",
         (),

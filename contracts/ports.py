@@ -89,7 +89,12 @@ class Decode(Protocol):
 
 
 class Redact(Protocol):
-    """Replaces secrets by keyed digests before anything is queued or stored."""
+    """Replaces secrets by keyed digests before anything is queued or stored. `errors`: spans, log
+    records and dead letters whose search failed and that lost every text, since the start.
+    """
+
+    @property
+    def errors(self) -> int: ...
 
     def span(self, span: Span) -> Span: ...
 

@@ -243,6 +243,7 @@ class App:
     def _turned(self, now_ns: int) -> None:
         self._last_turn_ns = self.clock.monotonic_ns()
         self.exposition.polled(now_ns)
+        self.exposition.lost(self.inbox.turned_away, self.pipeline.redaction_errors)
         for source in self.sources:
             lag_s = source.lag_s(now_ns)
             self.exposition.source(source.name, source.up, lag_s, source.stalled)

@@ -106,6 +106,11 @@ class Pipeline:
         return self._memory
 
     @property
+    def redaction_errors(self) -> int:
+        """Spans, log records and dead letters that lost every text to an error of redaction."""
+        return self._stages.redact.errors
+
+    @property
     def restoring(self) -> bool:
         """Whether open trajectories still wait to be taken back: a page with each batch, longest
         idle first, as they would have been judged without a restart.

@@ -233,6 +233,8 @@ def test_health_of_the_daemon(exposition: Exposition, alert: Callable[..., Alert
     exposition.source("kafka:otlp_spans", up=False, stalled=True)
     exposition.polled(NOW_NS)
     exposition.failed("detectors")
+    exposition.lost(turned_away=3, redaction_errors=0)
+    exposition.lost(turned_away=5, redaction_errors=1)
     exposition.delivery("failed", 2)
     exposition.canary(NOW_NS)
     exposition.record(Changes(alerts=(alert(kind="ceiling", severity="critical"),)))
@@ -242,6 +244,8 @@ def test_health_of_the_daemon(exposition: Exposition, alert: Callable[..., Alert
     assert value(samples, "source_stalled", source="kafka:otlp_spans") == 1
     assert value(samples, "last_poll_timestamp_seconds") == NOW_NS / 1e9
     assert value(samples, "stage_failures_total", stage="detectors") == 1
+    assert value(samples, "payloads_turned_away_total") == 5
+    assert value(samples, "redaction_errors_total") == 1
     assert value(samples, "alert_deliveries_total", result="failed") == 2
     assert value(samples, "canary_timestamp_seconds") == NOW_NS / 1e9
     assert value(samples, "alerts_total", kind="ceiling", severity="critical") == 1

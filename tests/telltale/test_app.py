@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import ConfigError, DataFolderInUse
+from contracts.errors import Busy, ConfigError, DataFolderInUse
 from contracts.testing import ManualClock
 from storage.store import Store
 from telltale.app import App
@@ -135,6 +135,30 @@ def test_an_unreachable_broker_stops_nothing_and_shows(tmp_path: Path, start: St
         failures = 'telltale_stage_failures_total{stage="source_unavailable"}'
         eventually(lambda: metric(app, failures) == 1)
         assert get(app.server.url + "/readyz")
+
+
+def test_what_was_turned_away_or_lost_to_redaction_is_counted(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a rule that breaks")
+
+    monkeypatch.setattr("collector.redact.Redactor._span", broken)
+    settings = free(tmp_path)
+    small = settings.otlp.model_copy(update={"queue_requests": 1})
+    app = start(settings.model_copy(update={"otlp": small}))
+    assert metric(app, "telltale_payloads_turned_away_total") == 0
+    assert metric(app, "telltale_redaction_errors_total") == 0
+    (record,) = records(STUDENT, 1)
+
+    def fill() -> None:
+        for _ in range(100):
+            app.inbox.submit(record.payload, "traces", "otlp_proto", "otlp_http")
+
+    with pytest.raises(Busy):
+        fill()
+    eventually(lambda: metric(app, "telltale_payloads_turned_away_total") == 1)
+    eventually(lambda: metric(app, "telltale_redaction_errors_total") > 1)
 
 
 def test_half_open_requests_to_the_api_are_closed(tmp_path: Path, start: Start) -> None:
