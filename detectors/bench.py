@@ -162,12 +162,14 @@ class DetectorBench:
             reference.refuse_own(ids)
         own = set(reference.fitted_on(ids))
         kept = [item for item in items if item.trajectory.trajectory_id not in own]
-        watch, rows, alarms = self._watch(subject, reference).observe(
-            reference,
-            self._settings,
-            subject,
-            kept,
-            refused=len(items) - len(kept),
+        before = self._watch(subject, reference)
+        left_out = [item.trajectory for item in items if item.trajectory.trajectory_id in own]
+        # one that is judged in parts counts with its first, which an older reference may have had
+        refused = sum(each.judged_calls == 0 for each in left_out)
+        if not refused and not before.refused:
+            refused = len({each.trajectory_id for each in left_out})
+        watch, rows, alarms = before.observe(
+            reference, self._settings, subject, kept, refused=refused
         )
         self._watches[subject, reference.info.digest] = watch
         return [(kept[place].place, row) for place, row in rows], alarms

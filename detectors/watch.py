@@ -112,10 +112,12 @@ class Watch:
         for place, k in np.argwhere(shown).tolist():
             row = evidence(columns, place, k, subject, reference, items[place].trajectory)
             rows.append((place, row))
-            if row.taken:
-                found = (row.taken - row.expected, row.trajectory_id)
-                kept = sorted((*leading.get(k, ()), found), key=lambda each: -each[0])
-                leading[k] = tuple(kept[:_LEADING])
+            kept = {identity: excess for excess, identity in leading.get(k, ())}
+            if row.taken or row.trajectory_id in kept:  # one that was judged in parts leads once
+                so_far = kept.get(row.trajectory_id, 0.0)
+                kept[row.trajectory_id] = so_far + row.taken - row.expected
+                most = sorted(kept, key=lambda identity: -kept[identity])[:_LEADING]
+                leading[k] = tuple((kept[identity], identity) for identity in most)
         watch = Watch(
             states,
             self._shapes(reference, settings, items, updates[0].n.tolist()),
@@ -179,7 +181,7 @@ class Watch:
             ):
                 reason = (
                     f"{doubtful} of {worst.opportunities} opportunities are with tools that the"
-                    " reference never had, or have no time"
+                    " reference never had, or have no time or times that contradict each other"
                 )
                 worst = replace(worst, state="insufficient", reason=reason)
             if worst.state in ("clear", "insufficient") and stream != ORDERS:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import BaselineError
-from contracts.ports import Judgement, Labelled
+from contracts.ports import Judgement, Labelled, Labeller
 from contracts.trajectory import Trajectory
 from contracts.verdict import Evidence
 from detectors.baseline import Reference
@@ -222,3 +222,43 @@ def test_importing_the_bench_does_not_import_torch() -> None:
     code = "import sys, detectors.bench; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root).returncode == 0
+
+
+def in_parts(item: Labelled, labeller: Labeller, at: int) -> list[Labelled]:
+    """The trajectory as it is judged after its first `at` calls, and then as a whole."""
+    calls = item.trajectory.calls
+    return [
+        replace(
+            item,
+            trajectory=replace(item.trajectory, calls=calls[:end], judged_calls=start),
+            labels=labeller.label(calls[:end], ""),
+        )
+        for start, end in ((0, at), (at, len(calls)))
+    ]
+
+
+def test_a_trajectory_judged_in_parts_leads_once(
+    make: Make, freeze: Freeze, labelled: LabelAll, labeller: Labeller
+) -> None:
+    reference = freeze(make(60, 0.05))
+    stream = labelled(make(20, 1.0, 1, name="s", chores=4))
+    parts = [part for item in stream for part in in_parts(item, labeller, 3)]
+    (alert,) = DetectorBench([reference]).observe(parts, 1).alerts
+    assert len(alert.trajectory_ids) == len(set(alert.trajectory_ids)) == 3
+
+
+def test_a_trajectory_left_out_in_parts_counts_once(
+    make: Make, freeze: Freeze, labelled: LabelAll, labeller: Labeller
+) -> None:
+    own = make(60, 0.3)
+    bench = DetectorBench([freeze(own)])
+    first = labelled(own[:2])
+    stream = [*labelled(make(400, 0.1, 3, name="s")), *in_parts(first[0], labeller, 2), first[1]]
+    bench.observe(stream, 1)
+    (verdict,) = [v for v in bench.verdicts(stream[0].subject, 1) if v.category == "UA01"]
+    assert verdict.state == "insufficient"
+    assert verdict.reason == "the reference was fitted on 2 of these trajectories"
+    late = DetectorBench([freeze(own)])
+    late.observe([*labelled(make(400, 0.1, 3, name="s")), in_parts(first[0], labeller, 2)[1]], 1)
+    (verdict,) = [v for v in late.verdicts(stream[0].subject, 1) if v.category == "UA01"]
+    assert verdict.reason == "the reference was fitted on 1 of these trajectories"
