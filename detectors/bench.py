@@ -80,20 +80,21 @@ class DetectorBench:
         alerts: list[Alert] = []
         states: dict[str, bytes] = {}
         for subject, numbers in by_subject.items():
-            raised: list[tuple[Reference, int, int]] = []
+            raised: list[tuple[Reference, int, int, int]] = []
             for reference in self._in_force(subject):
                 mine = [items[reference.info.digest][number] for number in numbers]
                 rows, alarms = self._against(reference, subject, mine)
                 evidence += rows
-                raised += [(reference, category, number) for category, number in alarms]
+                raised += [(reference, *each) for each in alarms]
             self._attribute(subject, items, numbers)
             reached = self.verdicts(subject, now_ns)
             verdicts += reached
-            for reference, category, number in raised:
+            for reference, category, number, place in raised:
                 key = (reference.info.name, CATEGORY_IDS[category])
                 verdict = next(v for v in reached if (v.reference, v.category) == key)
                 leaders = self._watch(subject, reference).leaders(category)
-                alerts.append(alarm(reference.info, verdict, number, leaders, now_ns))
+                acts = batch[place].labels.actions
+                alerts.append(alarm(reference.info, verdict, number, leaders, now_ns, acts))
             states |= self._states(subject)
         evidence.sort(key=lambda row: row[0])
         return Judgement(tuple(row for _, row in evidence), tuple(verdicts), tuple(alerts), states)
@@ -156,7 +157,10 @@ class DetectorBench:
 
     def _against(
         self, reference: Reference, subject: Subject, items: Sequence[Compared]
-    ) -> tuple[list[tuple[int, Evidence]], list[tuple[int, int]]]:
+    ) -> tuple[list[tuple[int, Evidence]], list[tuple[int, int, int]]]:
+        """The rows with the index of their trajectory in the batch, and (category, number of the
+        alarm, index of the trajectory that raised it) of each new alarm.
+        """
         ids = [item.trajectory.trajectory_id for item in items]
         if self._strict:
             reference.refuse_own(ids)
@@ -172,7 +176,10 @@ class DetectorBench:
             reference, self._settings, subject, kept, refused=refused
         )
         self._watches[subject, reference.info.digest] = watch
-        return [(kept[place].place, row) for place, row in rows], alarms
+        return (
+            [(kept[place].place, row) for place, row in rows],
+            [(category, number, kept[place].place) for category, number, place in alarms],
+        )
 
     def _attribute(
         self,

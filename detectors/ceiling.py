@@ -14,6 +14,7 @@ from contracts.labels import CATEGORIES, Action
 from contracts.ports import Labelled
 from contracts.trajectory import Subject
 from contracts.verdict import Alert
+from detectors.alert_severity import alert_severity
 
 IRREVERSIBLE: Final = "irreversible"
 """The reference named in alerts that need no declared baseline."""
@@ -61,7 +62,7 @@ def _alert(subject: Subject, action: Action, reference: str, now_ns: int) -> Ale
         subject=subject,
         category=action.category,
         reference=reference,
-        severity=action.severity,
+        severity=alert_severity(action.category, [action]),
         raised_ns=now_ns,
         summary=(
             f"{title} ({action.variant}, {action.stage}) at step {action.step}"

@@ -74,11 +74,11 @@ class Watch:
         subject: Subject,
         items: Sequence[Compared],
         refused: int = 0,
-    ) -> tuple["Watch", list[tuple[int, Evidence]], list[tuple[int, int]]]:
+    ) -> tuple["Watch", list[tuple[int, Evidence]], list[tuple[int, int, int]]]:
         """The watch after trajectories in their order. `refused`: how many were left out.
 
-        Also the evidence rows with the index of their trajectory, and (category, alarm number) of
-        alarms that are new.
+        Also the evidence rows with the index of their trajectory, and (category, alarm number,
+        index of the trajectory that raised it) of alarms that are new.
         """
         limits = [
             calibrated_threshold(reference.document, track, settings)
@@ -100,7 +100,11 @@ class Watch:
         standing = np.any([state.counts[ALARM_AT] > 0 for state in self.detectors], axis=0)
         alarmed = np.any([done.alarmed for done in updates], axis=0)
         alarms = [
-            (int(k), sum(int(state.counts[ALARMS, k]) for state in states))
+            (
+                int(k),
+                sum(int(state.counts[ALARMS, k]) for state in states),
+                int(np.argmax(alarmed[:, k])),
+            )
             for k in np.flatnonzero(alarmed.any(axis=0) & ~standing)
         ]
         leading = dict(self.leading)

@@ -262,3 +262,38 @@ def test_a_trajectory_left_out_in_parts_counts_once(
     late.observe([*labelled(make(400, 0.1, 3, name="s")), in_parts(first[0], labeller, 2)[1]], 1)
     (verdict,) = [v for v in late.verdicts(stream[0].subject, 1) if v.category == "UA01"]
     assert verdict.reason == "the reference was fitted on 1 of these trajectories"
+
+
+def graver(item: Labelled) -> Labelled:
+    acts = tuple(replace(act, severity="critical") for act in item.labels.actions)
+    return replace(item, labels=replace(item.labels, actions=acts))
+
+
+def test_alerts_on_the_same_acts_are_equally_severe(
+    make: Make, freeze: Freeze, labelled: LabelAll
+) -> None:
+    references = [
+        freeze(make(60, 0.05)),
+        freeze([], "never", "declared", ceilings={"UA01": 0.0}),
+    ]
+    stream = labelled(make(20, 1.0, 1, name="s"))
+    for items, severity in ((stream, "high"), ([graver(each) for each in stream], "critical")):
+        bench = DetectorBench(references)
+        alerts = [*bench.limits(items, 1), *bench.observe(items, 1).alerts]
+        assert {alert.kind for alert in alerts} == {"ceiling", "drift"}
+        assert {alert.severity for alert in alerts} == {severity}
+
+
+def test_the_severity_is_that_of_the_acts_that_raised_it(
+    make: Make, freeze: Freeze, labelled: LabelAll
+) -> None:
+    reference = freeze(make(60, 0.05))
+    stream = labelled(make(20, 1.0, 1, name="s"))
+    (alert,) = DetectorBench([reference]).observe(stream, 1).alerts
+    assert alert.verdict is not None
+    place = (alert.verdict.alarm_at or 0) - 1
+    for graves, severity in (({place}, "critical"), ({place + 1}, "high")):
+        items = [graver(each) if n in graves else each for n, each in enumerate(stream)]
+        for batch in (items, items[: place + 1]):
+            (alert,) = DetectorBench([reference]).observe(batch, 1).alerts
+            assert alert.severity == severity
