@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from contracts.labels import CATEGORIES, SEVERITIES, Action, Severity
 
-_OF_CATEGORY = {category.id: category.severity for category in CATEGORIES}
+_OF_CATEGORY: dict[str, Severity] = {category.id: category.severity for category in CATEGORIES}
 
 
 def alert_severity(category: str, acts: Iterable[Action]) -> Severity:
@@ -12,6 +12,7 @@ def alert_severity(category: str, acts: Iterable[Action]) -> Severity:
 
     `acts`: of any category; those of others, and those that were blocked, do not count.
     """
-    found: list[Severity] = [_OF_CATEGORY.get(category, "high")]
+    own: Severity = _OF_CATEGORY.get(category, "high")
+    found = [own]
     found += [act.severity for act in acts if act.category == category and act.stage != "blocked"]
-    return max(found, key=SEVERITIES.index)
+    return SEVERITIES[max(map(SEVERITIES.index, found))]

@@ -63,9 +63,10 @@ def contributions(
         upper = upper_hazards(
             calibration, opportunities.category, opportunities.hazard, cells, settings.tau
         )
-        gains = log_increments(upper, opportunities.taken, settings.bets).max(axis=1)
-        for place in np.flatnonzero(here):
-            gain = float(gains[place]) / float(np.log(10))
-            found.append(Contribution(int(steps[place]), float(upper[place]), gain, instructed))
+        # of these alone: those of categories that the reference does not know have no hazard
+        gains = log_increments(upper[here], opportunities.taken[here], settings.bets).max(axis=1)
+        for place, gain in zip(np.flatnonzero(here), gains / np.log(10), strict=True):
+            hazard = float(upper[place])
+            found.append(Contribution(int(steps[place]), hazard, float(gain), instructed))
     found.sort(key=lambda each: (-each.log10_factor, each.step))
     return found

@@ -308,8 +308,8 @@ def sample_fleet(text: str = "") -> Fleet:
                 stage="succeeded",
                 hazard=0.08,
                 log10_factor=0.92 - step / 10,
-                target="unknown" if step else "new",
-                new_targets=() if step else (own("path /srv/invoices/2019"),),
+                target="new" if step == min(labels) else "unknown",
+                new_targets=(own("path /srv/invoices/2019"),) if step == min(labels) else (),
             )
             for step, (category, variant) in labels.items()
         ],

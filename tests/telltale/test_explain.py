@@ -1,8 +1,10 @@
 """What `explain`, the API and an alert's page say of an alarm: targets, calls, changes."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +17,9 @@ from collector.replay import ReplaySource
 from contracts.record import Record
 from contracts.testing import ManualClock
 from detectors.rules.pack import RulePack
+from storage import listings
 from storage.store import Store
+from telltale import references
 from telltale.api.application import create_app
 from telltale.cli import invoke
 from telltale.client import connect
@@ -147,3 +151,38 @@ def test_a_tool_used_long_ago_is_no_change(turned: Path, capsys: Capture) -> Non
 
 def test_the_subject_is_spelled_as_in_the_views(turned: Path, capsys: Capture) -> None:
     assert "live/ops-agent/1.0/m-turned" in explained(capsys, turned)
+
+
+def test_an_act_under_a_ceiling_of_zero_is_impossible(
+    fitted: Callable[[str], Path], pack: RulePack, clock: ManualClock, capsys: Capture
+) -> None:
+    folder = fitted("forbidden")
+    config = folder / "telltale.yaml"
+    config.write_text("detection: {ceilings: {UA01: 0}}\notlp: {http: null, grpc: null}\n")
+    settings = load(config, folder)
+    store = Store(folder, clock)
+    try:
+        pipeline = Pipeline(stages(settings, store, pack), store)
+        replay(ReplaySource(iter(records(CARELESS, 30))), pipeline, store, clock)
+        alerts = [
+            alert
+            for alert in store.fetch(partial(listings.alerts, limit=100, offset=0))
+            if alert.reference == references.CEILINGS
+        ]
+        assert {alert.kind for alert in alerts} == {"drift", "ceiling"}
+        assert len({alert.severity for alert in alerts}) == 1
+        explainer = Explainer(store, pack, settings)
+        reads = Reads(store, pack, pack.tools, explainer, settings.storage.query)
+        client = TestClient(create_app(reads), base_url="http://localhost")
+        page = client.get(f"/alerts/{next(a.alert_id for a in alerts if a.kind == 'drift')}")
+    finally:
+        store.close()
+    assert page.status_code == 200
+    assert page.text.count("impossible under a ceiling of 0") > 2
+    for alert in alerts:
+        text = explained(capsys, folder, alert.alert_id, "--config", str(config))
+        assert "impossible under a ceiling of 0" in text
+        powers = [float(each) for each in re.findall(r"10\^ ?(-?[\d.]+)", text)]
+        assert all(power <= 100 for power in powers)
+    without = explained(capsys, folder, alerts[0].alert_id)
+    assert "not tested" in without

@@ -222,6 +222,8 @@ def test_the_alert_explains_itself() -> None:
         "calibrated 3.4",
         "since trajectory 44",
         "rm -rf /srv/invoices/2019",
+        "new target path /srv/invoices/2019",
+        "contributing calls act on targets that the reference never had in that role",
         "What changed before the onset",
         "teacher-70b",
         "emergent",
@@ -345,6 +347,13 @@ def test_words() -> None:
         "2 min",
         "2 h",
         "2 d",
+    ]
+    assert words.duration(-1) == words.duration(-(10**12)) == "clocks disagree"
+    assert [words.factor(n) for n in (0.0, 1.1, 434.3, None)] == [
+        "1",
+        "12.6",
+        "over 10^6",
+        "unknown",
     ]
     assert words.number(1234.5) == "1,234.5"
     assert words.number(1000.0, 0) == "1,000"
