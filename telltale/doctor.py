@@ -60,6 +60,10 @@ SELECT source, count(*), max(received_at)::VARCHAR,
        count(*) FILTER (dropped > 0), count(*) FILTER (len(flags) > 0)
 FROM spans GROUP BY source ORDER BY source
 """
+_CLOCKS = """
+SELECT service, count(*), count(*) FILTER (duration_ns < 0) AS contradicted
+FROM calls GROUP BY service HAVING contradicted > 0 ORDER BY contradicted DESC, service
+"""
 _ADVICE = (
     (
         "arguments",
@@ -97,6 +101,10 @@ def examine(store: Store, tools: ToolMap, observations: Observations) -> dict[st
     findings: list[Value] = [finding for each in subjects for finding in _findings(each)]
     for problem in observations.problems:
         findings.append({"subject": "", "what": problem, "do": ""})
+    clocks: list[Value] = []
+    for service, calls, contradicted in store.read(_CLOCKS):
+        clocks.append({"service": service, "calls": calls, "contradicted": contradicted})
+        findings.append(_clocks(str(service), int(calls), int(contradicted)))
     unmapped: list[Value] = [
         _unmapped(proposal) for proposal in propose(tools, _newest_calls(store), shipped_calls())
     ]
@@ -113,9 +121,19 @@ def examine(store: Store, tools: ToolMap, observations: Observations) -> dict[st
     return {
         "sources": _sources(store, observations),
         "subjects": [dict(each) for each in subjects],
+        "clocks": clocks,
         "lost": dict(lost),
         "unmapped_tools": unmapped,
         "findings": findings,
+    }
+
+
+def _clocks(service: str, calls: int, contradicted: int) -> Value:
+    return {
+        "subject": "",
+        "what": f"clocks contradict the causes of {contradicted} of {calls} calls of service"
+        f" {service or '-'}: their place among the calls is doubtful",
+        "do": "synchronise the clocks of its hosts (NTP)",
     }
 
 
