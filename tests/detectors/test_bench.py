@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,10 +20,17 @@ from contracts.verdict import Evidence
 from detectors.baseline import Reference
 from detectors.bench import DetectorBench
 from detectors.sequential import Settings
+from detectors.train import TrainSettings
 
 Make = Callable[..., list[Trajectory]]
 Freeze = Callable[..., Reference]
 LabelAll = Callable[[list[Trajectory]], list[Labelled]]
+
+
+@pytest.fixture
+def freeze(freeze: Freeze) -> Freeze:
+    """With one rung: the bench does not know which (`test_bench_equality.py` takes two)."""
+    return partial(freeze, train=TrainSettings(rungs=("loglinear",)))
 
 
 def rows(judgements: list[Judgement]) -> list[Evidence]:
