@@ -27,7 +27,7 @@ from tests.kafka_broker import free_ports
 
 pytestmark = [pytest.mark.kafka, pytest.mark.prometheus]
 
-RUNS = 60
+RUNS = 40
 """Per SDK: a student that deletes 90 % against a base of 5 % alarms within twenty."""
 
 
