@@ -46,6 +46,8 @@ def _between(interval: list[int] | None) -> str:
 
 MOST_LOG10 = 100
 """Beyond it a number says no more than that there is no doubt."""
+MOST_TARGETS = 3
+"""New targets of a call that a table names; `--json` has all."""
 IMPOSSIBLE = "impossible under a ceiling of 0"
 
 
@@ -105,7 +107,9 @@ def _target(contribution: dict[str, Any]) -> str:
     """Whether the call's target was acted on in the reference."""
     if contribution["target"] != "new":
         return str(contribution["target"])
-    return f"new target: {', '.join(contribution['new_targets'])}"
+    new = contribution["new_targets"]
+    more = f" and {len(new) - MOST_TARGETS} more" if len(new) > MOST_TARGETS else ""
+    return f"new target: {', '.join(new[:MOST_TARGETS])}{more}"
 
 
 def targets(counts: dict[str, int]) -> str:

@@ -21,7 +21,10 @@ from storage import listings
 from storage.store import Store
 from telltale import references
 from telltale.api.application import create_app
+from telltale.api.models import ExplanationModel
+from telltale.api.testing import sample_fleet
 from telltale.cli import invoke
+from telltale.cli.explain import show
 from telltale.client import connect
 from telltale.config import load
 from telltale.explain import Explainer
@@ -186,3 +189,21 @@ def test_an_act_under_a_ceiling_of_zero_is_impossible(
         assert all(power <= 100 for power in powers)
     without = explained(capsys, folder, alerts[0].alert_id)
     assert "not tested" in without
+
+
+def test_a_table_names_three_new_targets(capsys: Capture) -> None:
+    fleet = sample_fleet()
+    (told, *_) = fleet.explanations
+    many = replace(
+        told.contributions[0], target="new", new_targets=[f"path /{n}" for n in range(9)]
+    )
+    changed = replace(told, contributions=[many])
+    document = ExplanationModel.model_validate(changed).model_dump(mode="json")
+    capsys.readouterr()
+    show(document)
+    assert "new target: path /0, path /1, path /2 and 6 more" in capsys.readouterr().out
+    fleet.explanations[0] = changed
+    page = TestClient(create_app(fleet), base_url="http://localhost").get(
+        f"/alerts/{told.alert.alert_id}"
+    )
+    assert "path /2</bdi> and 6 more" in page.text
