@@ -13,7 +13,14 @@ from tree_sitter import Language, Node, Parser
 
 from detectors.parsing.command import Command, program_name
 from detectors.parsing.powershell import looks_like_powershell, split_powershell
-from detectors.parsing.quoting import node_text, unescape, unslash, unslash_quoted
+from detectors.parsing.quoting import (
+    masked,
+    node_text,
+    plain,
+    unescape,
+    unslash,
+    unslash_quoted,
+)
 from detectors.parsing.vocabulary import vocabulary
 from detectors.parsing.wrappers import inner, replaces
 
@@ -79,7 +86,7 @@ class _Walk:
             for argv, before, after in split_powershell(text):
                 self.argv(argv, replace(context, pipe_from=before, pipe_to=after), (), True)
             return
-        tree = _PARSER.parse(text.encode("utf-8", "surrogatepass"))
+        tree = _PARSER.parse(masked(text))
         if tree.root_node.has_error:
             self.script.partial = True
         self.node(tree.root_node, context, 0)
@@ -375,11 +382,11 @@ class _Walk:
         for child in node.named_children:
             start = child.start_byte - node.start_byte
             if start > at:
-                out.append(raw[at:start].decode("utf-8", "replace"))
+                out.append(plain(raw[at:start]))
             out.append(self.word(child, context, depth, visit))
             at = child.end_byte - node.start_byte
         if end > at:
-            out.append(raw[at:end].decode("utf-8", "replace"))
+            out.append(plain(raw[at:end]))
         return "".join(out)
 
 

@@ -1,11 +1,15 @@
 """Shell, PowerShell and command options."""
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.parsing.command import Command, program_name
 from detectors.parsing.files import files_of_command
+from detectors.parsing.quoting import masked, plain
 from detectors.parsing.shell import MAX_COMMANDS, parse_shell
 from detectors.parsing.web import request_of_command
 
@@ -160,3 +164,30 @@ def test_bounds() -> None:
 @given(st.text(max_size=120))
 def test_any_text_parses(text: str) -> None:
     assert len(parse_shell(text).commands) <= MAX_COMMANDS
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_the_parser_gets_ascii_and_the_text_comes_back(text: str) -> None:
+    assert masked(text).isascii()
+    assert plain(masked(text)) == text
+
+
+def test_half_a_character_is_replaced_and_what_only_looks_masked_stays() -> None:
+    assert plain(masked("a\ud800b")) == "a\ufffdb"
+    assert plain(b"-p 127.0.0.1:8080:80 :u00002f: :uffffff:") == (
+        "-p 127.0.0.1:8080:80 :u00002f: :uffffff:"
+    )
+
+
+def test_characters_far_out_end_no_process_and_words_keep_them() -> None:
+    # in a process of its own: what this is about ends it
+    source = (
+        "from detectors.parsing.shell import parse_shell\n"
+        "for code in (0x80, 0xFF, 0xFFFF, 0x107965, 0x10FFFF):\n"
+        "    for before in '{', '${', '$', '*{', '^{', '[[ ', '((', '<<', 'a=':\n"
+        "        for _ in range(200):\n"
+        "            parse_shell(before + chr(code) * 3)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", source], check=False).returncode == 0
+    (command,) = parse_shell("rm -rf 'Größe/文件' \"né \U0010ffff\" ж").commands
+    assert list(command.args) == ["-rf", "Größe/文件", "né \U0010ffff", "ж"]
