@@ -27,6 +27,10 @@ class RememberedHypergeometric:
 
 fet_online.hypergeom = RememberedHypergeometric(fet_online.hypergeom)
 
+_binomial = np.random.binomial
+# its share of ties to keep can be below 0 or above 1 by rounding, and the draw then fails
+np.random.binomial = lambda n, p: _binomial(n, min(1.0, max(0.0, p)))
+
 
 def make(parameter, usual):
     reference = np.zeros(REFERENCE, np.int64)
