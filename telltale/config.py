@@ -218,7 +218,9 @@ def load(path: Path | None = None, data: Path | None = None) -> Settings:
         if data is not None:
             settings = settings.model_copy(update={"data": data})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        # a mistyped key is also one that is missing: name what was written
+        found = error.errors(include_url=False, include_input=False)
+        first = min(found, key=lambda each: each["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         message = first["msg"]
         if first["type"] == "extra_forbidden":

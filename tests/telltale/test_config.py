@@ -121,3 +121,9 @@ def test_the_margin_leaves_room_above_what_does_not_matter(
     made = references.tests(settings.detection)
     assert made.margin == pytest.approx(margin)
     assert made.tau == materiality
+
+
+def test_a_mistyped_key_is_named_before_the_one_it_leaves_missing(tmp_path: Path) -> None:
+    path = written(tmp_path, "kafka: {bootstrap_server: [host:9092]}\n")
+    with pytest.raises(ConfigError, match=r"kafka\.bootstrap_server: is no setting"):
+        load(path)
