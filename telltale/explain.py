@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 from math import log
 
-import numpy as np
-
 from contracts.baseline import BaselineInfo
 from contracts.errors import BaselineError, ConfigError
 from contracts.labels import CATEGORY_IDS
@@ -17,7 +15,6 @@ from detectors.baseline import Reference
 from detectors.contribution import INSTRUCTED, contributions
 from detectors.evidence import OF_ORDERS
 from detectors.novelty import Novelty, novelty
-from detectors.onset import onset_interval
 from detectors.sequential import Settings as TestSettings
 from detectors.threshold import guaranteed
 from storage import listings
@@ -25,13 +22,12 @@ from storage.store import Store
 from telltale import keys, references
 from telltale.api.ports import Change, Contribution, Explanation, Targets
 from telltale.config import Settings
+from telltale.judging import Curve
 
 CURVE = 2_000
 """Points of the evidence curve, the newest ones."""
 STRONGEST = 10
 """Contributing calls shown."""
-ALPHA = 0.05
-"""Error rate of the onset's interval."""
 WINDOW = 50
 """Trajectories on each side of the onset that are compared for what changed."""
 READ = 10
@@ -42,15 +38,10 @@ def _onset_interval(curve: Sequence[Evidence], verdict: Verdict | None) -> tuple
     """Where the first changed trajectory may be, from the evidence up to the alarm."""
     if verdict is None or not verdict.alarm_at:
         return None
-    rows = [row for row in curve if row.n <= verdict.alarm_at]
-    if not rows:
-        return None
-    first, _, last = onset_interval(
-        np.asarray([row.taken for row in rows]),
-        np.asarray([row.expected for row in rows]),
-        ALPHA,
-    )
-    return rows[first - 1].n, rows[last - 1].n
+    seen = Curve()
+    for row in curve:
+        seen.add(row)
+    return seen.onset(verdict.alarm_at) if any(row.n <= verdict.alarm_at for row in curve) else None
 
 
 def _to_read(alert: Alert, curve: Sequence[Evidence], onset: int | None) -> Sequence[str]:

@@ -61,7 +61,7 @@ def judge(
     """
     bench = DetectorBench(references, settings, strict=True)
     counts: dict[Subject, int] = {}
-    curves: dict[Place, _Curve] = {}
+    curves: dict[Place, Curve] = {}
     last_ns = 0
     total = 0
     for batch in _batches(trajectories):
@@ -78,7 +78,7 @@ def judge(
         evidence = _by_trajectory(judgement)
         for row in judgement.evidence:
             key = (row.subject, row.category, row.reference)
-            curves.setdefault(key, _Curve()).add(row)
+            curves.setdefault(key, Curve()).add(row)
         for item in labelled:
             counts[item.subject] = counts.get(item.subject, 0) + 1
             identity = item.trajectory.trajectory_id
@@ -103,7 +103,7 @@ def place(verdict: Verdict) -> Place:
     return verdict.subject, verdict.category, verdict.reference
 
 
-class _Curve:
+class Curve:
     """Number, actions and expected actions of the trajectories of one place; 24 bytes each."""
 
     def __init__(self) -> None:

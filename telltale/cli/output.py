@@ -2,14 +2,14 @@
 
 import errno
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
 from math import isnan
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import cast
 
 import click
 import orjson
@@ -19,8 +19,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from contracts.errors import OutputError
-
-T = TypeVar("T")
 
 
 class OutputFile(click.Path):
@@ -127,12 +125,3 @@ def progress(description: str, total: int | None = None) -> Generator[Progress]:
     with bar:
         bar.add_task(description, total=total)
         yield bar
-
-
-def tracked(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """`items`, with a progress bar."""
-    with progress(description, total) as bar:
-        task = bar.task_ids[0]
-        for item in items:
-            yield item
-            bar.advance(task)
